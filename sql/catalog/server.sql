@@ -1,0 +1,26 @@
+-- What the server is, what it allows this role, and what stands in the schema healer.
+-- Parameters: $1 text[] words of the configuration, to be quoted by the server.
+-- Columns: one row.
+SELECT current_setting('server_version_num')::bigint AS version,
+       current_setting('server_version') AS version_text,
+       pg_is_in_recovery() AS standby,
+       current_setting('default_transaction_read_only') = 'on' AS default_read_only,
+       clock_timestamp() AS now,
+       current_user::text AS role,
+       current_database()::text AS database,
+       (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout') AS statement_timeout_ms,
+       (SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout') AS role_statement_timeout_ms,
+       (SELECT reset_val::bigint FROM pg_settings WHERE name = 'lock_timeout') AS role_lock_timeout_ms,
+       current_setting('server_encoding') AS encoding,
+       (SELECT n.oid IS NOT NULL FROM (SELECT to_regnamespace('healer') AS oid) n) AS has_schema,
+       (SELECT obj_description(to_regnamespace('healer')::oid, 'pg_namespace')) AS schema_note,
+       coalesce(has_schema_privilege(to_regnamespace('healer')::oid, 'USAGE'), false) AS schema_usage,
+       coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE'))
+                   FROM pg_class c
+                  WHERE c.relnamespace = to_regnamespace('healer')::oid AND c.relkind = 'r'), false) AS schema_write,
+       coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
+                   FROM pg_class c
+                  WHERE c.relnamespace = to_regnamespace('healer')::oid AND c.relkind = 'r'), false) AS schema_read,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+       (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS bypass_rls,
+       (SELECT coalesce(jsonb_object_agg(w.word, quote_literal(w.word)), '{}') FROM unnest($1::text[]) AS w (word)) AS quoted

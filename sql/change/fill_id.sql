@@ -1,0 +1,29 @@
+-- Fills in the external id of posted posts from a ledger; journals them.
+-- Parameters: $1 text[] ids, locked in the statement before; $2 text[] reasons; $3 text[] evidence as JSON;
+--   $4 timestamptz[] when a person last decided (open attempts before that do not count); $5 text[] external ids;
+--   $6 timestamptz[] times of posting; $7 timestamptz lower bound of the events; $8 bigint run.
+-- Columns: id, of those that were changed.
+WITH keys AS MATERIALIZED (
+  SELECT k.* FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[])
+      AS k (post, reason, evidence, decided_at, external_id, posted_at)
+), before AS (
+  SELECT p.{id} AS id, jsonb_build_object({external_id_name}, p.{external_id}{touch_json}) AS before
+    FROM {posts} p
+    JOIN keys k ON p.{id} = k.post::{id_type}
+   WHERE p.{status} = {posted}
+     AND (p.{external_id} IS NULL OR p.{external_id}::text !~ {real})
+), changed AS (
+  UPDATE {posts} AS p
+     SET {external_id} = k.external_id::{external_id_type}{touch}
+    FROM before b
+    JOIN keys k ON b.id = k.post::{id_type}
+   WHERE p.{id} = b.id AND p.{status} = {posted}
+  RETURNING p.{id} AS id, jsonb_build_object({external_id_name}, p.{external_id}{touch_json}) AS after
+)
+INSERT INTO healer.action (run_id, check_name, type, action, relation, target, before, after, reason, evidence)
+SELECT $8::bigint, 'missing-ids', 'tweet_id_recovered', 'fill_external_id', {relation}, c.id::text, b.before, c.after, k.reason,
+       k.evidence::jsonb
+  FROM changed c
+  JOIN before b ON b.id = c.id
+  JOIN keys k ON k.post = c.id::text
+RETURNING target AS id

@@ -1,0 +1,31 @@
+-- Removes what healer itself has kept long enough, a bounded number of rows at a time.
+-- Parameters: none.
+-- Columns: removed.
+WITH actions AS (
+  DELETE FROM healer.action WHERE id IN (
+    SELECT id FROM healer.action WHERE applied_at < now() - interval '90 days' ORDER BY applied_at LIMIT 5000)
+  RETURNING 1
+), runs AS (
+  DELETE FROM healer.run WHERE id IN (
+    SELECT r.id FROM healer.run r WHERE r.started_at < now() - interval '90 days'
+       AND NOT EXISTS (SELECT 1 FROM healer.action a WHERE a.run_id = r.id) ORDER BY r.id LIMIT 5000)
+  RETURNING 1
+), signals AS (
+  DELETE FROM healer.signal WHERE id IN (
+    SELECT id FROM healer.signal WHERE reported_at < now() - interval '30 days' ORDER BY reported_at LIMIT 5000)
+  RETURNING 1
+), holds AS (
+  DELETE FROM healer.held_post WHERE id IN (
+    SELECT id FROM healer.held_post WHERE resolved_at < now() - interval '90 days' ORDER BY id LIMIT 5000)
+  RETURNING 1
+), recovered AS (
+  DELETE FROM healer.id_recovery WHERE id IN (
+    SELECT id FROM healer.id_recovery WHERE resolved_at < now() - interval '90 days' ORDER BY id LIMIT 5000)
+  RETURNING 1
+), noted AS (
+  INSERT INTO healer.setting AS s (name, value) VALUES ('pruned', 'true')
+  ON CONFLICT (name) DO UPDATE SET updated_at = clock_timestamp()
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM actions) + (SELECT count(*) FROM runs) + (SELECT count(*) FROM signals)
+     + (SELECT count(*) FROM holds) + (SELECT count(*) FROM recovered) AS removed

@@ -1,0 +1,7 @@
+-- Posts that are held, and decisions of a person on posts that were.
+SELECT k.post, 'held'::text AS ledger,
+       CASE WHEN h.resolved_at IS NULL THEN 'held' ELSE 'decided' END AS kind, NULL::text AS external_id,
+       coalesce(h.resolved_at, h.held_at) AS at, NULL::bigint AS parts, h.code AS note
+  FROM keys k
+  JOIN healer.held_post h ON h.post = k.post
+ WHERE h.resolved_at IS NULL OR h.resolution = 'queue'

@@ -1,0 +1,12 @@
+-- How long posts normally take from approval to use, by the attempts of the last 7 days.
+-- Columns: posts, p95_s, p99_s.
+SELECT count(*) AS posts,
+       (percentile_disc(0.95) WITHIN GROUP (ORDER BY d.s))::bigint AS p95_s,
+       (percentile_disc(0.99) WITHIN GROUP (ORDER BY d.s))::bigint AS p99_s
+  FROM (
+   SELECT extract(epoch FROM {post_attempts_used_at} - {post_attempts_approved_at}) AS s
+     FROM {post_attempts} r
+    WHERE {post_attempts_used_at} >= {post_attempts_approved_at}
+      AND {post_attempts_approved_at} > now() - interval '7 days'
+    LIMIT 10000
+  ) d

@@ -1,0 +1,17 @@
+-- Posts that were posted lately and have no id, or a placeholder for one.
+-- Read through a cursor, ordered by id.
+-- Columns: id, external_id, posted_at, age_s, first_time, type, orphan, thread_ids, parts.
+SELECT p.{id}::text AS id,
+       p.{external_id}::text AS external_id,
+       {posted_at} AS posted_at,
+       extract(epoch FROM now() - {posted_at})::bigint AS age_s,
+       least(coalesce({created_at}, {posted_at}), {posted_at}) AS first_time,
+       {type} AS type,
+       {orphan} AS orphan,
+       {thread_ids} AS thread_ids,
+       {parts} AS parts
+  FROM {posts} p
+ WHERE p.{status} = {posted}
+   AND p.{posted_at_column} > {posted_at_now} - {window}
+   AND (p.{external_id} IS NULL OR p.{external_id}::text !~ {real})
+ ORDER BY p.{id}

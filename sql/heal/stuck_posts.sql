@@ -1,0 +1,19 @@
+-- Posts that have been posting for longer than their type's limit, or of which nobody knows since when.
+-- Read through a cursor, ordered by id, so that the batches of a later change lock in the order of the key.
+-- {limit}: the limit as an interval, by type. {claimed_at}: since when the post has been posting.
+-- Columns: id, claimed_at, age_s, planned_age_s, type, external_id, real (whether it is one), orphan, thread_ids, parts.
+SELECT p.{id}::text AS id,
+       {claimed_at} AS claimed_at,
+       extract(epoch FROM now() - {claimed_at})::bigint AS age_s,
+       extract(epoch FROM now() - coalesce({scheduled_at}, {created_at}))::bigint AS planned_age_s,
+       least(coalesce({created_at}, {claimed_at}), {claimed_at}) AS first_time,
+       {type} AS type,
+       p.{external_id}::text AS external_id,
+       coalesce(p.{external_id}::text ~ {real}, false) AS real,
+       {orphan} AS orphan,
+       {thread_ids} AS thread_ids,
+       {parts} AS parts
+  FROM {posts} p
+ WHERE p.{status} = {posting}
+   AND ({claimed_at} IS NULL OR {claimed_at} < now() - {limit})
+ ORDER BY p.{id}

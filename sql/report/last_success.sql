@@ -1,0 +1,6 @@
+-- When each pass last completed.
+-- Parameters: none.
+-- Columns: pass, age_s (NULL: never).
+SELECT w.pass, (SELECT extract(epoch FROM now() - max(r.finished_at))::bigint FROM healer.run r
+                 WHERE r.pass = w.pass AND r.exit_code IN (0, 3, 4)) AS age_s
+  FROM unnest(ARRAY['heal']) AS w (pass)

@@ -1,0 +1,23 @@
+-- Purpose: takes the scaffolding away and lets the planner know the tables. Where the server has pg_stat_statements, it
+--          is installed in a schema of its own, as hosted systems do.
+-- Parameters: none. Columns: none.
+
+DROP FUNCTION sandbox.plant;
+DROP TABLE sandbox.draft;
+DROP FUNCTION sandbox.external_id;
+DROP FUNCTION sandbox.one_of;
+DROP FUNCTION sandbox.bell;
+DROP FUNCTION sandbox.chance;
+
+DO $$
+BEGIN
+    IF current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'
+       AND EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'pg_stat_statements') THEN
+        CREATE SCHEMA extensions;
+        CREATE EXTENSION pg_stat_statements SCHEMA extensions;
+    END IF;
+END $$;
+
+ANALYZE public.content_generation_metadata_comprehensive, public.job_heartbeats, public.system_events, public.outcomes,
+        public.generator_weights, public.optimization_events, public.post_receipts, public.post_attempts,
+        public.posting_attempts, sandbox.expectation;

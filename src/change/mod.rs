@@ -1,0 +1,10 @@
+//! What writes: the plan, the brake, the lease, the batches with their journal, undo and a person's decisions.
+//!
+//! The safety rules live here once, by kind of change and never by check.
+
+pub mod batch;
+pub mod brake;
+pub mod lease;
+pub mod plan;
+pub mod resolve;
+pub mod undo;

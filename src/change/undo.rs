@@ -1,0 +1,243 @@
+//! `healer undo RUN`: brings back what a run changed, where the post still holds what healer wrote.
+//!
+//! A post that somebody changed since is left alone and listed. What was undone is held, so that the next pass does
+//! not do it again; a rescue that was undone does not count against the post.
+
+use serde::Serialize;
+
+use super::lease;
+use crate::database::session::{Access, Param};
+use crate::database::statement;
+use crate::error::Error;
+use crate::posts::mapping::Mapping;
+use crate::report::model::SCHEMA_VERSION;
+use crate::start::Start;
+
+/// Rows of the journal that are listed in the result.
+const LISTED: usize = 1_000;
+
+/// One change that was, or would be, taken back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Item {
+    /// The post.
+    pub target: String,
+    /// What had been done.
+    pub action: String,
+    /// `restored`, `would be restored`, or why not.
+    pub outcome: &'static str,
+}
+
+/// The result of an undo.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoReport {
+    /// The version of this document.
+    pub schema_version: u32,
+    /// `undo`.
+    pub command: &'static str,
+    /// The run that is taken back.
+    pub undoes: i64,
+    /// The run of the undo; `null` for a dry run.
+    pub run_id: Option<i64>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// `ok` or `partial`.
+    pub status: &'static str,
+    /// Posts that were (or would be) restored.
+    pub restored: u64,
+    /// Posts that have changed since and were left alone.
+    pub changed_since: u64,
+    /// Changes that had been taken back before.
+    pub undone_before: u64,
+    /// The changes, at most 1,000.
+    pub items: Vec<Item>,
+    /// Whether `items` is not all.
+    pub truncated: bool,
+}
+
+/// Takes a run back.
+pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Result<UndoReport, Error> {
+    let mapping = start.mapping()?;
+    if !dry_run {
+        start.catalog.require_writable()?;
+    } else if !start.catalog.schema_readable() {
+        return Err(Error::Schema {
+            message: "the schema healer is missing, of another version or not readable".into(),
+            hint: "without the journal nothing can be taken back; see `healer doctor`".into(),
+        });
+    }
+    let mut report = UndoReport {
+        schema_version: SCHEMA_VERSION,
+        command: "undo",
+        undoes: run,
+        run_id: None,
+        dry_run,
+        status: "ok",
+        restored: 0,
+        changed_since: 0,
+        undone_before: 0,
+        items: Vec::new(),
+        truncated: false,
+    };
+    let only: Vec<&str> = only.iter().map(String::as_str).collect();
+    let mut last = 0_i64;
+    let mut known = false;
+    loop {
+        start.session.check_stop()?;
+        start.session.begin(Access::ReadOnly, "")?;
+        let rows = start.session.rows(
+            &statement::UNDO_PLAN.fill(&mapping.names),
+            &[Param::Int(run), Param::Texts(&only), Param::Int(last)],
+        )?;
+        start.session.rollback();
+        let mut batch = Vec::new();
+        for row in &rows {
+            known = true;
+            last = row.int("action_id")?;
+            let (target, action) = (row.text("target")?, row.text("action")?);
+            if row.bool("undone")? {
+                report.undone_before += 1;
+                list(&mut report, target, action, "taken back before");
+            } else if row.bool("intact")? || (action == "move_to_archive" && !row.bool("present")?) {
+                batch.push((last, target, action));
+            } else {
+                report.changed_since += 1;
+                list(&mut report, target, action, "changed since: left alone");
+            }
+        }
+        if dry_run {
+            for (_, target, action) in batch {
+                report.restored += 1;
+                list(&mut report, target, action, "would be restored");
+            }
+        } else if !batch.is_empty() {
+            restore(start, &mapping, &mut report, &batch)?;
+        }
+        if rows.len() < 1_000 {
+            break;
+        }
+    }
+    if !known {
+        return Err(Error::Refused {
+            message: format!(
+                "the journal has no change of run {run}{}",
+                if only.is_empty() { "" } else { " by these checks" }
+            ),
+            hint: "`healer report health` lists the runs".into(),
+        });
+    }
+    if report.changed_since > 0 {
+        report.status = "partial";
+    }
+    finish(start, &report)?;
+    Ok(report)
+}
+
+fn list(report: &mut UndoReport, target: String, action: String, outcome: &'static str) {
+    if report.items.len() < LISTED {
+        report.items.push(Item { target, action, outcome });
+    } else {
+        report.truncated = true;
+    }
+}
+
+fn restore(
+    start: &mut Start,
+    mapping: &Mapping,
+    report: &mut UndoReport,
+    batch: &[(i64, String, String)],
+) -> Result<(), Error> {
+    let undo = match report.run_id {
+        Some(undo) => undo,
+        None => *report.run_id.insert(open(start, report.undoes)?),
+    };
+    let size = start.settings().database.batch as usize;
+    for part in batch.chunks(size) {
+        start.session.check_stop()?;
+        let mut done = std::collections::HashSet::new();
+        start.session.begin(Access::ReadWrite, "")?;
+        for archived in [false, true] {
+            let ids: Vec<i64> = part
+                .iter()
+                .filter(|(_, _, action)| (action == "move_to_archive") == archived)
+                .map(|(id, _, _)| *id)
+                .collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let template = if archived { statement::UNDO_ARCHIVE } else { statement::UNDO };
+            let rows = start.session.rows(&template.fill(&mapping.names), &[Param::Ints(&ids), Param::Int(undo)])?;
+            for row in &rows {
+                done.insert(row.text("id")?);
+            }
+        }
+        start.session.commit()?;
+        for (_, target, action) in part {
+            if done.contains(target) {
+                report.restored += 1;
+                list(report, target.clone(), action.clone(), "restored");
+            } else {
+                report.changed_since += 1;
+                list(report, target.clone(), action.clone(), "changed since: left alone");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open(start: &mut Start, undoes: i64) -> Result<i64, Error> {
+    let session = &mut start.session;
+    session.begin(Access::ReadWrite, "")?;
+    let run = session
+        .row(
+            &statement::RUN_START.fill(&crate::database::statement::Names::default()),
+            &[
+                Param::Text("undo"),
+                Param::Text(&format!("undo {undoes}")),
+                Param::Text(env!("CARGO_PKG_VERSION")),
+                Param::Text(&lease::holder()),
+                Param::Int(undoes),
+            ],
+        )?
+        .int("run")?;
+    session.commit()?;
+    Ok(run)
+}
+
+fn finish(start: &mut Start, report: &UndoReport) -> Result<(), Error> {
+    let Some(run) = report.run_id else { return Ok(()) };
+    let counts = serde_json::json!({
+        "planned": report.restored + report.changed_since,
+        "applied": report.restored,
+        "skipped": report.changed_since,
+        "failed": 0, "held": report.restored, "remaining": 0,
+    });
+    record(start, run, report.status, if report.changed_since > 0 { 3 } else { 0 }, &counts)
+}
+
+/// Closes the record of a run that has no lease.
+pub(super) fn record(
+    start: &mut Start,
+    run: i64,
+    status: &str,
+    exit_code: i64,
+    counts: &serde_json::Value,
+) -> Result<(), Error> {
+    let session = &mut start.session;
+    session.begin(Access::ReadWrite, "")?;
+    session.rows(
+        &statement::RUN_FINISH.fill(&crate::database::statement::Names::default()),
+        &[
+            Param::Int(run),
+            Param::Text(status),
+            Param::Int(exit_code),
+            Param::Text(&counts.to_string()),
+            Param::Text("[]"),
+            Param::Bool(false),
+            Param::Text(""),
+            // No lease is held: no token matches this one.
+            Param::Text("none"),
+        ],
+    )?;
+    session.commit()
+}

@@ -1,0 +1,417 @@
+//! The commands: parse, run, print, exit code.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use serde_json::{Value, json};
+
+use crate::change::{resolve, undo};
+use crate::cli::{Cli, Color, Command, FailOn, Format, Global};
+#[cfg(feature = "sandbox")]
+use crate::database::catalog::SCHEMA_VERSION;
+use crate::database::session::StopFlag;
+use crate::database::url::{self, Surroundings};
+use crate::doctor;
+use crate::error::Error;
+use crate::exit;
+use crate::heal::{Status, pass};
+use crate::report::table::{self, Look};
+use crate::report::{health, model};
+use crate::schema;
+use crate::start::{self, Origin, Start};
+
+/// What a command gives to print, and the exit code.
+struct Output {
+    table: String,
+    json: Value,
+    quiet: String,
+    nagios: Option<String>,
+    exit_code: u8,
+}
+
+/// Runs the command line and gives the exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let stop = StopFlag::default();
+    logging(cli.global.verbose, cli.global.quiet);
+    if let Err(error) = signals(&stop) {
+        log::warn!(target: "healer", "signals cannot be caught: {error}");
+    }
+    let name = command_name(&cli.command);
+    let output = match run(&cli, stop) {
+        Ok(output) => output,
+        Err(error) => failure(name, &cli.global, &error),
+    };
+    match print(&cli.global, &output) {
+        Ok(()) => output.exit_code,
+        Err(error) => {
+            complain(&error);
+            exit::strongest([output.exit_code, error.exit_code()])
+        }
+    }
+}
+
+/// Usage errors go to stderr with exit 2; help and version are results.
+fn usage(error: &clap::Error) -> u8 {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = write!(std::io::stdout(), "{text}");
+            0
+        }
+        _ => {
+            let _ = write!(std::io::stderr(), "{text}");
+            2
+        }
+    }
+}
+
+fn command_name(command: &Command) -> &'static str {
+    match command {
+        Command::Heal(_) => "heal",
+        Command::Report(_) => "report",
+        Command::Init(_) => "init",
+        Command::Doctor => "doctor",
+        Command::Resolve(_) => "resolve",
+        Command::Undo(_) => "undo",
+        Command::Completions { .. } => "completions",
+    }
+}
+
+/// Only healer's own targets are ever opened: the driver logs parameters.
+fn logging(verbose: u8, quiet: bool) {
+    let level = match (verbose, quiet) {
+        (0, true) => log::LevelFilter::Error,
+        (0, false) => log::LevelFilter::Warn,
+        (1, _) => log::LevelFilter::Info,
+        (2, _) => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    };
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Off)
+        .filter_module("healer", level)
+        .format(|out, record| writeln!(out, "{} {}", record.level().as_str().to_lowercase(), record.args()))
+        .target(env_logger::Target::Stderr)
+        .init();
+}
+
+fn signals(stop: &StopFlag) -> std::io::Result<()> {
+    let mut arriving =
+        signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
+    let stop = stop.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut arriving {
+            stop.set(signal);
+        }
+    })?;
+    Ok(())
+}
+
+fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "healer", &mut script);
+            return Ok(text_only(String::from_utf8_lossy(&script).into_owned()));
+        }
+        Command::Init(args) if args.print_sql => return Ok(text_only(schema::sql())),
+        _ => {}
+    }
+    let deadline = start::deadline(&cli.global.timeout)?;
+    let report_spans = match &cli.command {
+        Command::Report(args) => Some((
+            start::span("--since", &args.since)?,
+            args.max_age.as_deref().map(|text| start::span("--max-age", text)).transpose()?,
+        )),
+        _ => None,
+    };
+    jitter(&cli.global, &stop)?;
+    let settings = start::settings(cli.global.config.as_ref())?;
+    let around = Surroundings::of_process();
+    #[cfg(feature = "sandbox")]
+    let sandbox = sandbox(&cli.global, &around)?;
+    #[cfg(feature = "sandbox")]
+    let target = match &sandbox {
+        Some(sandbox) => url::parse(&sandbox.url(), url::UrlSource::Sandbox, &around)?,
+        None => url::resolve(cli.global.database_url_file.as_deref(), &around)?,
+    };
+    #[cfg(not(feature = "sandbox"))]
+    let target = url::resolve(cli.global.database_url_file.as_deref(), &around)?;
+    let mut start = Origin { target, deadline, stop, settings }.open()?;
+    let global = &cli.global;
+    #[cfg(feature = "sandbox")]
+    if sandbox.is_some() && start.catalog.server.schema.is_some_and(|found| found < SCHEMA_VERSION) {
+        // A sandbox of an earlier healer: nobody runs `init` on it.
+        schema::init(&mut start.session, &start.catalog)?;
+        start = start.origin.open()?;
+    }
+    match &cli.command {
+        Command::Heal(args) => heal(&mut start, global, args),
+        Command::Report(_) => report(&mut start, global, report_spans),
+        Command::Init(_) => init(&mut start),
+        Command::Doctor => examine(&mut start, global),
+        Command::Resolve(args) => decide(&mut start, args),
+        Command::Undo(args) => take_back(&mut start, global, args),
+        Command::Completions { .. } => Ok(text_only(String::new())),
+    }
+}
+
+fn heal(start: &mut Start, global: &Global, args: &crate::cli::Heal) -> Result<Output, Error> {
+    let request = pass::Request { dry_run: args.dry_run, only: args.only.clone(), max_actions: args.max_actions };
+    let done = pass::heal(start, &request)?;
+    let worst = done.report.checks.iter().map(|check| check.status);
+    let exit_code = exit::strongest([done.exit_code, fail_on(global.fail_on, worst)]);
+    let (nagios, nagios_code) = table::nagios(&done.report, exit_code);
+    let mut shown = done.report;
+    // One line each: the note of a run that was already at work is its whole result.
+    if shown.status == "skipped" {
+        log::info!(target: "healer", "[SELF_HEALING] {}", shown.verdict());
+    }
+    let table = table::pass(&shown, look(global));
+    let quiet = table::quiet(&shown);
+    shown.notes.dedup();
+    Ok(Output {
+        table,
+        quiet,
+        json: shown.json(exit_code, None),
+        nagios: global.nagios.then_some(nagios),
+        exit_code: if global.nagios { nagios_code } else { exit_code },
+    })
+}
+
+type Spans = Option<(crate::settings::Span, Option<crate::settings::Span>)>;
+
+fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Output, Error> {
+    let (since, max_age) = report_spans.unwrap_or((crate::settings::Span::seconds(604_800), None));
+    let report = health::read(start, since, max_age)?;
+    let exit_code = exit::strongest([report.exit_code, if report.too_old { 4 } else { 0 }]);
+    let well = report.exit_code == 0 && !report.too_old && report.verdict.starts_with("no post is stuck");
+    Ok(Output {
+        table: health::tables(&report, look(global)),
+        quiet: if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) },
+        json: to_json(&report),
+        nagios: None,
+        exit_code,
+    })
+}
+
+fn init(start: &mut Start) -> Result<Output, Error> {
+    let made = schema::init(&mut start.session, &start.catalog)?;
+    let line = match made {
+        schema::Made::Already => "the schema healer is up to date\n".to_owned(),
+        schema::Made::Created => "the schema healer was created\n".to_owned(),
+        schema::Made::Upgraded(from) => format!("the schema healer was upgraded from version {from}\n"),
+    };
+    Ok(Output {
+        json: json!({ "schemaVersion": model::SCHEMA_VERSION, "command": "init", "status": "ok", "message": line.trim() }),
+        table: line,
+        quiet: String::new(),
+        nagios: None,
+        exit_code: 0,
+    })
+}
+
+fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
+    let report = doctor::examine(start)?;
+    let worst = report.checks.iter().map(|item| item.status);
+    let exit_code = exit::strongest([report.exit_code, fail_on(global.fail_on, worst)]);
+    let quiet = report
+        .checks
+        .iter()
+        .filter(|item| item.status != Status::Ok)
+        .map(|item| format!("[SELF_HEALING] {} {}: {}\n", table::word(item.status), item.name, item.summary))
+        .collect();
+    Ok(Output { table: doctor::tables(&report, look(global)), quiet, json: to_json(&report), nagios: None, exit_code })
+}
+
+fn decide(start: &mut Start, args: &crate::cli::Resolve) -> Result<Output, Error> {
+    let decision = match (&args.posted, args.queue) {
+        (Some(id), _) => resolve::Decision::Posted(id.clone()),
+        (None, true) => resolve::Decision::Queue,
+        (None, false) => resolve::Decision::Fail,
+    };
+    let report = resolve::resolve(start, &args.post, &decision, args.dry_run)?;
+    let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    let take_back = report.run_id.map(|run| format!("→ take it back: healer undo {run}\n")).unwrap_or_default();
+    let line = format!(
+        "healer resolve{mode}: {} {} → {} (it was held: {})\n{take_back}",
+        table::clean(&report.target),
+        report.from,
+        report.to,
+        table::clean(&report.held_for)
+    );
+    Ok(Output { table: line, quiet: String::new(), json: to_json(&report), nagios: None, exit_code: 0 })
+}
+
+fn take_back(start: &mut Start, global: &Global, args: &crate::cli::Undo) -> Result<Output, Error> {
+    let report = undo::undo(start, args.run_id, &args.only, args.dry_run)?;
+    let exit_code = if !args.dry_run && report.changed_since > 0 { 3 } else { 0 };
+    Ok(Output {
+        table: undo_table(&report, look(global)),
+        quiet: String::new(),
+        json: to_json(&report),
+        nagios: None,
+        exit_code,
+    })
+}
+
+fn undo_table(report: &undo::UndoReport, look: Look) -> String {
+    let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    let word = if report.dry_run { "would be restored" } else { "restored" };
+    let mut line = format!("healer undo of run {}{mode}: {} posts {word}", report.undoes, report.restored);
+    if report.changed_since > 0 {
+        line.push_str(&format!(", {} changed since and left alone", report.changed_since));
+    }
+    if report.undone_before > 0 {
+        line.push_str(&format!(", {} taken back before", report.undone_before));
+    }
+    line.push('\n');
+    if report.items.is_empty() {
+        return line;
+    }
+    let mut rows = table::plain(look, &["post", "what had been done", "outcome"]);
+    for item in report.items.iter().take(50) {
+        rows.add_row(vec![table::cut(&item.target, 36), item.action.clone(), item.outcome.to_owned()]);
+    }
+    let mut out = format!("{line}\n{}", table::text(&rows));
+    let unlisted = report.items.len().saturating_sub(50);
+    if unlisted > 0 || report.truncated {
+        out.push_str(&format!("… {unlisted} more are listed by --format json, all by healer.action\n"));
+    }
+    if !report.dry_run && report.restored > 0 {
+        out.push_str("→ what was restored is held: the next heal leaves it alone\n");
+    }
+    out
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value)
+        .unwrap_or_else(|error| json!({ "status": "failed", "error": { "message": error.to_string() } }))
+}
+
+fn text_only(text: String) -> Output {
+    Output {
+        json: json!({ "schemaVersion": model::SCHEMA_VERSION, "text": text }),
+        quiet: text.clone(),
+        table: text,
+        nagios: None,
+        exit_code: 0,
+    }
+}
+
+/// The exit code that `--fail-on` adds.
+fn fail_on(level: Option<FailOn>, statuses: impl Iterator<Item = Status>) -> u8 {
+    let mut statuses = statuses;
+    let fails = match level {
+        None => false,
+        Some(FailOn::Warning) => statuses.any(|status| status != Status::Ok),
+        Some(FailOn::Critical) => statuses.any(|status| status == Status::Critical),
+    };
+    if fails { 4 } else { 0 }
+}
+
+fn look(global: &Global) -> Look {
+    let terminal = std::io::stdout().is_terminal() && global.output.is_none();
+    let color = match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    // Without a terminal: wide enough that ids stay whole in a mail or a log.
+    let width = if terminal { terminal_size::terminal_size().map_or(100, |(width, _)| width.0) } else { 120 };
+    Look { width: width.max(60), color }
+}
+
+fn jitter(global: &Global, stop: &StopFlag) -> Result<(), Error> {
+    let Some(text) = &global.jitter else { return Ok(()) };
+    let most = start::span("--jitter", text)?.0.min(Duration::from_secs(3_600));
+    let token = crate::change::lease::token();
+    let share = u64::from_str_radix(&token[..8], 16).unwrap_or(0) as f64 / f64::from(u32::MAX);
+    let until = std::time::Instant::now() + most.mul_f64(share.clamp(0.0, 1.0));
+    while std::time::Instant::now() < until {
+        if let Some(signal) = stop.signal() {
+            return Err(Error::Interrupted { signal });
+        }
+        std::thread::sleep(Duration::from_millis(50).min(until.saturating_duration_since(std::time::Instant::now())));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "sandbox")]
+fn sandbox(global: &Global, around: &Surroundings<'_>) -> Result<Option<crate::sandbox::Sandbox>, Error> {
+    let Some(dir) = &global.sandbox else { return Ok(None) };
+    let named = url::resolve(global.database_url_file.as_deref(), around).is_ok();
+    let unused = if named { "; DATABASE_URL is not used" } else { "" };
+    if !global.quiet {
+        let _ = writeln!(std::io::stderr(), "healer works on its sandbox, a throwaway database{unused}");
+    }
+    let prepare =
+        |client: &mut postgres::Client| client.batch_execute(&schema::sql()).map_err(|error| error.to_string());
+    Ok(Some(crate::sandbox::Sandbox::open(dir.as_deref(), &prepare)?))
+}
+
+fn complain(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "healer: {error}\n  hint: {}", error.hint());
+}
+
+fn failure(command: &str, global: &Global, error: &Error) -> Output {
+    if error.exit_code() == 75 && command == "heal" {
+        let _ = writeln!(std::io::stderr(), "[SELF_HEALING] critical: {error}\n  hint: {}", error.hint());
+    } else {
+        complain(error);
+    }
+    let nagios = global.nagios.then(|| {
+        format!(
+            "HEALER {} - {}\n",
+            if error.exit_code() == 75 { "UNKNOWN" } else { "CRITICAL" },
+            error.to_string().replace('|', "/")
+        )
+    });
+    let exit_code = match (&nagios, error.exit_code()) {
+        (Some(_), 75) => 3,
+        (Some(_), _) => 2,
+        (None, code) => code,
+    };
+    Output { table: String::new(), quiet: String::new(), json: model::failure(command, error), nagios, exit_code }
+}
+
+fn print(global: &Global, output: &Output) -> Result<(), Error> {
+    let text = match (&output.nagios, global.format, global.quiet) {
+        (Some(line), _, _) => line.clone(),
+        (None, Format::Json, _) => format!("{:#}\n", output.json),
+        (None, Format::Table, true) => output.quiet.clone(),
+        (None, Format::Table, false) => output.table.clone(),
+    };
+    match &global.output {
+        Some(path) => write_whole(path, &text),
+        None => {
+            let mut stdout = std::io::stdout().lock();
+            match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                // Whoever read it has had enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                Err(source) => Err(Error::Output { what: "stdout".into(), source }),
+                Ok(()) => Ok(()),
+            }
+        }
+    }
+}
+
+/// Writes beside the file and renames: a reader finds the old text or the new one, whole.
+fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::Output { what: path.display().to_string(), source };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = std::fs::File::create(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(&beside);
+        failed(source)
+    })
+}

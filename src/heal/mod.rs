@@ -1,0 +1,252 @@
+//! The pass `heal`: its checks, and what a check is given and gives.
+//!
+//! A check is a room of its own: it reads (`detect`), and says purely (`judge`) what each thing it found calls for. It
+//! never writes. A new check is one file here, its SQL beside it in `sql/heal/`, and one line in [`CHECKS`].
+
+pub mod missing_ids;
+pub mod old_failed;
+pub mod pass;
+pub mod stuck_posts;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::change::plan::Plan;
+use crate::database::session::{Access, Row, Session};
+use crate::database::statement::{Names, Statement, Template};
+use crate::error::Error;
+use crate::posts::evidence::{Fact, Kind, Ledgers};
+use crate::posts::mapping::Mapping;
+use crate::posts::verdict::Judgement;
+use crate::settings::Settings;
+
+/// How a check found things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing to tell.
+    Ok,
+    /// Somebody should know.
+    Warning,
+    /// Somebody must act.
+    Critical,
+    /// It could not be measured.
+    Unknown,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckResult {
+    /// The check.
+    pub name: &'static str,
+    /// How things are.
+    pub status: Status,
+    /// How many; `None` where it could not be measured.
+    pub found: Option<u64>,
+    /// One line for a person.
+    pub summary: String,
+    /// Lines that stand beside it: context, lists of what was left alone, the SQL to run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// Posts of this check that are held, new and known ones.
+    #[serde(skip)]
+    pub held: u64,
+    /// What the check found and did not plan because of a limit.
+    #[serde(skip)]
+    pub remaining: u64,
+    /// Whether the check itself is incomplete (a refusal, not a finding).
+    #[serde(skip)]
+    pub incomplete: bool,
+    /// The exit code of the error that kept it from being measured; 0 for none.
+    #[serde(skip)]
+    pub error_code: u8,
+}
+
+impl CheckResult {
+    /// A result with nothing held or left over.
+    pub fn new(name: &'static str, status: Status, found: Option<u64>, summary: String) -> Self {
+        Self {
+            name,
+            status,
+            found,
+            summary,
+            details: Vec::new(),
+            held: 0,
+            remaining: 0,
+            incomplete: false,
+            error_code: 0,
+        }
+    }
+
+    /// The result of a check that an error kept from measuring.
+    pub fn failed(name: &'static str, error: &Error) -> Self {
+        let mut result = Self::new(name, Status::Unknown, None, format!("could not be measured: {error}"));
+        result.details.push(error.hint());
+        result.incomplete = true;
+        result.error_code = error.exit_code();
+        result
+    }
+}
+
+/// What a check is given.
+pub struct Room<'a> {
+    /// The connection.
+    pub session: &'a mut Session,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The posts table.
+    pub mapping: &'a Mapping,
+    /// The ledgers.
+    pub ledgers: &'a mut Ledgers,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// Whether the tables of the schema `healer` can be read.
+    pub with_schema: bool,
+    /// `--max-actions`.
+    pub max_actions: Option<u32>,
+}
+
+/// A check of the pass.
+pub trait Check {
+    /// Its name in the output and in `--only`.
+    fn name(&self) -> &'static str;
+    /// Whether the settings switch it on.
+    fn enabled(&self, settings: &Settings) -> bool;
+    /// Looks, and adds what it proposes to the plan.
+    fn run(&self, room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error>;
+}
+
+/// The checks, in the order in which they run.
+pub const CHECKS: &[&dyn Check] = &[&stuck_posts::StuckPosts, &missing_ids::MissingIds, &old_failed::OldFailed];
+
+/// Rows that one FETCH brings, and so posts that one statement asks the ledgers about.
+const CHUNK: usize = 1_000;
+
+/// Runs a query through a cursor in a READ ONLY transaction and hands its rows on, 1,000 at a time. `each` may send
+/// other statements meanwhile; it says whether to go on. Returns how many rows were left when it said no.
+fn stream(
+    session: &mut Session,
+    template: Template,
+    names: &Names,
+    mut each: impl FnMut(&mut Session, &[Row]) -> Result<bool, Error>,
+) -> Result<u64, Error> {
+    let query = template.fill(names);
+    session.begin(Access::ReadOnly, &format!("DECLARE candidates NO SCROLL CURSOR FOR {}", query.sql()))?;
+    let fetch = Statement::fixed(template.name, format!("FETCH {CHUNK} FROM candidates"));
+    loop {
+        session.check_stop()?;
+        let rows = session.rows(&fetch, &[])?;
+        let last = rows.len() < CHUNK;
+        if !rows.is_empty() && !each(session, &rows)? {
+            let left = session.batch_counts(template.name, "MOVE FORWARD ALL IN candidates")?;
+            return Ok(left.last().copied().unwrap_or(0));
+        }
+        if last {
+            return Ok(0);
+        }
+    }
+}
+
+/// Runs `attempt`; when it fails because a ledger cannot be read after all, sets that ledger aside and runs it again.
+fn with_ledgers(
+    room: &mut Room<'_>,
+    plan: &mut Plan,
+    mut attempt: impl FnMut(&mut Room<'_>, &mut Plan) -> Result<CheckResult, Error>,
+) -> Result<CheckResult, Error> {
+    let (length, overflow) = (plan.actions.len(), plan.overflow);
+    loop {
+        match attempt(room, plan) {
+            Err(error) if !error.stops_the_pass() => {
+                plan.reset(length, overflow);
+                let with_schema = room.with_schema;
+                if !room.ledgers.set_broken_aside(room.session, with_schema)? {
+                    return Err(error);
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+/// How many parts' real ids a text lists (`["1","2"]`, `1,2`).
+fn listed_ids(text: Option<&str>) -> Option<i64> {
+    let text = text?;
+    let ids: std::collections::HashSet<&str> =
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|id| !id.is_empty()).collect();
+    let real = ids.iter().filter(|id| id.len() > 1 && id.chars().all(|c| c.is_ascii_digit())).count();
+    i64::try_from(real).ok()
+}
+
+/// An orphan id, if it looks like one.
+fn orphan_id(text: Option<&str>) -> Option<&str> {
+    text.filter(|id| !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// Whether a post is held in a way that only a person ends, or held at all.
+fn held_code(facts: &[Fact]) -> Option<&str> {
+    facts.iter().find(|fact| fact.kind == Kind::Held).map(|fact| fact.note.as_deref().unwrap_or_default())
+}
+
+/// Codes of holds that only a person ends: what was undone, and what the database refused.
+fn only_a_person_ends(code: &str) -> bool {
+    matches!(code, "undone" | "refused")
+}
+
+/// Reasons and evidence, shared between the many actions that have the same.
+#[derive(Default)]
+struct Shared(HashMap<String, (Rc<str>, Rc<Value>)>);
+
+impl Shared {
+    fn of(&mut self, judgement: &Judgement, reason: &str) -> (Rc<str>, Rc<Value>) {
+        if let Some(known) = self.0.get(reason) {
+            return known.clone();
+        }
+        let evidence = json!({
+            "verdict": judgement.verdict.word(),
+            "ledger": judgement.ledger,
+            "coverage": judgement.coverage,
+            "words": judgement.words,
+        });
+        let entry: (Rc<str>, Rc<Value>) = (reason.into(), Rc::new(evidence));
+        // Reasons repeat; a bound keeps one that does not from growing the memory.
+        if self.0.len() < 1_000 {
+            self.0.insert(reason.to_owned(), entry.clone());
+        }
+        entry
+    }
+}
+
+/// A length of time for people: `47 min`, `3 h`, `12 d`.
+pub fn ago(seconds: i64) -> String {
+    match seconds {
+        s if s < 0 => format!("{} in the future", ago(s.saturating_neg())),
+        s if s < 120 => format!("{s} s"),
+        s if s < 2 * 3_600 => format!("{} min", s / 60),
+        s if s < 2 * 86_400 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_parts_are_counted_in_whatever_way_they_are_listed() {
+        assert_eq!(listed_ids(Some("[\"123\", \"456\"]")), Some(2));
+        assert_eq!(listed_ids(Some("123,456,456")), Some(2));
+        assert_eq!(listed_ids(Some("posted_123")), Some(0));
+        assert_eq!(listed_ids(None), None);
+    }
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        assert_eq!(ago(47 * 60), "47 min");
+        assert_eq!(ago(-90), "90 s in the future");
+        assert_eq!(ago(i64::MIN), ago(-i64::MAX));
+    }
+}

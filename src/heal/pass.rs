@@ -1,0 +1,600 @@
+//! The pass: detect, decide, brake, apply and record, report. A dry run is the same without the last steps.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{CHECKS, Check, CheckResult, Room, Status};
+use crate::change::batch::{Batches, Words};
+use crate::change::brake::{self, Decision, State};
+use crate::change::lease::{Lease, Taken};
+use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::database::session::{Access, Param};
+use crate::database::statement::{self, Names};
+use crate::error::Error;
+use crate::exit;
+use crate::posts::evidence::{Access as LedgerAccess, Ledgers};
+use crate::posts::mapping::Mapping;
+use crate::report::model::{Counts, Done, PassReport};
+use crate::settings::{PLAN_CEILING, Settings};
+use crate::start::Start;
+
+/// What `healer heal` was asked.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Show, write nothing.
+    pub dry_run: bool,
+    /// Only these checks; empty for all.
+    pub only: Vec<String>,
+    /// `--max-actions`.
+    pub max_actions: Option<u32>,
+}
+
+/// Runs the pass.
+pub fn heal(start: &mut Start, request: &Request) -> Result<Done, Error> {
+    let checks = select(&request.only, start.settings())?;
+    let mapping = start.mapping()?;
+    let mut pass = Pass::new(start, mapping, request)?;
+    if request.dry_run {
+        pass.detect(&checks)?;
+        pass.brake()?;
+        return Ok(pass.done(None));
+    }
+    pass.start.catalog.require_writable()?;
+    pass.require_update()?;
+    let lease = match Lease::take(&mut pass.start.session, "heal", "heal", request.max_actions)? {
+        Taken::Busy(who) => return Ok(pass.busy(&who)),
+        Taken::Ours(lease) => lease,
+    };
+    pass.run = Some(lease.run);
+    log::info!(target: "healer", "[SELF_HEALING] run {} began", lease.run);
+    let outcome = pass.act(&checks, &lease);
+    Ok(pass.close(&lease, outcome))
+}
+
+/// The checks that were asked for.
+fn select(only: &[String], settings: &Settings) -> Result<Vec<&'static dyn Check>, Error> {
+    let names: Vec<&str> = CHECKS.iter().map(|check| check.name()).collect();
+    for name in only {
+        if !names.contains(&name.as_str()) {
+            let nearest = names
+                .iter()
+                .map(|known| (strsim::jaro_winkler(name, known), *known))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .filter(|(likeness, _)| *likeness > 0.7);
+            return Err(Error::Usage {
+                message: "--only names a check that does not exist".into(),
+                hint: nearest.map_or_else(
+                    || format!("the checks are {}", names.join(", ")),
+                    |(_, known)| format!("did you mean `{known}`? The checks are {}", names.join(", ")),
+                ),
+            });
+        }
+    }
+    Ok(CHECKS
+        .iter()
+        .copied()
+        .filter(
+            |check| {
+                if only.is_empty() { check.enabled(settings) } else { only.iter().any(|name| name == check.name()) }
+            },
+        )
+        .collect())
+}
+
+struct Pass<'a> {
+    start: &'a mut Start,
+    mapping: Mapping,
+    ledgers: Ledgers,
+    request: &'a Request,
+    plan: Plan,
+    results: Vec<CheckResult>,
+    brake: Option<Decision>,
+    run: Option<i64>,
+    begun: Instant,
+    notes: Vec<String>,
+    codes: Vec<u8>,
+    applied_unknown: bool,
+}
+
+impl<'a> Pass<'a> {
+    fn new(start: &'a mut Start, mapping: Mapping, request: &'a Request) -> Result<Self, Error> {
+        let ledgers = Ledgers::find(start.settings(), &start.catalog, &mapping)?;
+        let kept = request.max_actions.unwrap_or(0).max(start.settings().heal.max_actions).min(PLAN_CEILING);
+        let notes = mapping.warnings.clone();
+        Ok(Self {
+            start,
+            mapping,
+            ledgers,
+            request,
+            plan: Plan::new(kept as usize),
+            results: Vec::new(),
+            brake: None,
+            run: None,
+            begun: Instant::now(),
+            notes,
+            codes: Vec::new(),
+            applied_unknown: false,
+        })
+    }
+
+    fn with_schema(&self) -> bool {
+        self.start.catalog.schema_readable()
+    }
+
+    /// Fails early where the role may not update the posts at all.
+    fn require_update(&self) -> Result<(), Error> {
+        let posts = &self.mapping.posts;
+        let settings = &self.start.settings().posts;
+        let missing: Vec<&str> = [&settings.status, &settings.external_id]
+            .into_iter()
+            .filter(|name| posts.column(name).is_none_or(|column| !column.may_update))
+            .map(String::as_str)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let role = &self.start.catalog.server.role;
+        if posts.may_update && !posts.updatable {
+            return Err(Error::Missing {
+                what: format!("an updatable posts table ({} is a view that cannot be updated)", posts.quoted),
+                hint: format!("set posts.table in healer.toml to the table below it ({})", posts.base),
+            });
+        }
+        Err(Error::Permission {
+            message: format!("role {role} may not update {} ({})", posts.quoted, missing.join(", ")),
+            hint: format!("GRANT SELECT, UPDATE ON {} TO \"{role}\";", posts.quoted),
+        })
+    }
+
+    /// Runs the checks; a check that fails is unknown and takes no other down.
+    fn detect(&mut self, checks: &[&'static dyn Check]) -> Result<(), Error> {
+        let now = self.start.catalog.server.now;
+        let with_schema = self.with_schema();
+        for check in checks {
+            let settings = self.start.origin.settings.clone();
+            let mut room = Room {
+                session: &mut self.start.session,
+                settings: &settings,
+                mapping: &self.mapping,
+                ledgers: &mut self.ledgers,
+                now,
+                with_schema,
+                max_actions: self.request.max_actions,
+            };
+            match check.run(&mut room, &mut self.plan) {
+                Ok(result) => self.results.push(result),
+                Err(error) if error.stops_the_pass() => return Err(error),
+                Err(error) => {
+                    log::warn!(target: "healer", "[SELF_HEALING] {}: {error}", check.name());
+                    // What an error left half planned is not carried out.
+                    let name = check.name();
+                    self.plan.actions.retain(|action| action.check != name);
+                    let code = error.exit_code();
+                    self.codes.push(if matches!(code, 77 | 78 | 75) { code } else { 3 });
+                    self.results.push(CheckResult::failed(name, &error));
+                }
+            }
+        }
+        for ledger in self.ledgers.unreadable() {
+            let why = match &ledger.access {
+                LedgerAccess::Hidden => "row-level security hides its rows".to_owned(),
+                LedgerAccess::Forbidden => "the role may not read it".to_owned(),
+                LedgerAccess::Broken(reason) => reason.clone(),
+                LedgerAccess::Readable => continue,
+            };
+            self.codes.push(if matches!(ledger.access, LedgerAccess::Broken(_)) { 3 } else { 77 });
+            self.notes.push(format!("ledger {} exists and cannot be read: {why}; its posts are held", ledger.name));
+        }
+        Ok(())
+    }
+
+    /// Asks the brake about the requeues of the plan, and marks those that must wait.
+    fn brake(&mut self) -> Result<(), Error> {
+        let wanted = self.plan.count(|action| action.change == Change::Requeue);
+        let state = self.brake_state(wanted)?;
+        let settings = &self.start.settings().heal.brake;
+        let decision = brake::decide(wanted, &state, settings, self.request.max_actions.map(u64::from));
+        self.limit(&decision);
+        self.brake = Some(decision);
+        Ok(())
+    }
+
+    fn brake_state(&mut self, wanted: u64) -> Result<State, Error> {
+        let mut state = State::default();
+        if !self.with_schema() && wanted == 0 {
+            return Ok(state);
+        }
+        let names = self.mapping.names.clone();
+        let session = &mut self.start.session;
+        if wanted > 0 {
+            session.begin(Access::ReadOnly, "")?;
+            let bound = i64::try_from(wanted.saturating_mul(20).max(1_000)).unwrap_or(i64::MAX);
+            state.open_posts =
+                count(session.row(&statement::OPEN_POSTS.fill(&names), &[Param::Int(bound)])?.int("posts")?);
+            if self.start.catalog.schema_readable() {
+                let row = session.row(&statement::BRAKE_STATE.fill(&names), &[])?;
+                state.requeued_day = count(row.int("requeued_day")?);
+                state.latched = row.optional_time("braked_at")?.is_some();
+                state.breaker_open = row.bool("breaker_open")?.then(|| "reported by the application".to_owned());
+                let row = session.row(&statement::RESCUES_GONE_WRONG.fill(&names), &[])?;
+                state.rescued = count(row.int("rescued")?);
+                state.gone_wrong = count(row.int("gone_wrong")?);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Marks as remaining what the brake or `--max-actions` keeps back.
+    fn limit(&mut self, decision: &Decision) {
+        let mut requeues = decision.allowed;
+        let mut changes = self.request.max_actions.map_or(u64::MAX, u64::from);
+        for action in &mut self.plan.actions {
+            if !action.change.changes_posts() {
+                continue;
+            }
+            let blocked = action.change == Change::Requeue && requeues == 0;
+            if blocked || changes == 0 {
+                action.outcome = Outcome::Remaining;
+                continue;
+            }
+            changes -= 1;
+            if action.change == Change::Requeue {
+                requeues -= 1;
+            }
+        }
+    }
+
+    fn act(&mut self, checks: &[&'static dyn Check], lease: &Lease) -> Result<(), Error> {
+        self.detect(checks)?;
+        self.brake()?;
+        self.apply(lease)?;
+        self.hold_refused(lease)?;
+        self.tidy(lease)
+    }
+
+    fn apply(&mut self, lease: &Lease) -> Result<(), Error> {
+        for change in Change::ORDER {
+            let mut actions: Vec<&mut Action> = self
+                .plan
+                .actions
+                .iter_mut()
+                .filter(|action| action.change == change && action.outcome == Outcome::Planned)
+                .collect();
+            if actions.is_empty() {
+                continue;
+            }
+            let words = &self.start.origin.settings.posts.words;
+            let mut batches = Batches {
+                session: &mut self.start.session,
+                lease,
+                names: self.ledgers.names(),
+                size: self.start.origin.settings.database.batch as usize,
+                words: Words { posting: &words.posting, posted: &words.posted, failed: &words.failed },
+            };
+            batches.apply(change, &mut actions)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the posts that the database refused to change as held: the next runs leave them alone.
+    fn hold_refused(&mut self, lease: &Lease) -> Result<(), Error> {
+        let refused: Vec<Action> = self
+            .plan
+            .actions
+            .iter()
+            .filter(|action| action.change.changes_posts() && matches!(action.outcome, Outcome::Failed(_)))
+            .filter(|action| {
+                // Only what the row is to blame for; what a missing grant or a time-out failed is tried again.
+                matches!(&action.outcome, Outcome::Failed(reason) if
+                    ["SQLSTATE 22", "SQLSTATE 23", "SQLSTATE 44", "SQLSTATE P0001"].iter().any(|class| reason.contains(class)))
+            })
+            .map(|action| {
+                let mut hold = action.clone();
+                if let Outcome::Failed(reason) = &action.outcome {
+                    hold.reason = format!("the database refuses the change: {reason}").into();
+                }
+                hold.change = Change::Hold;
+                hold.code = "refused";
+                hold.outcome = Outcome::Planned;
+                hold
+            })
+            .collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut refused = refused;
+        let words = &self.start.origin.settings.posts.words;
+        let mut actions: Vec<&mut Action> = refused.iter_mut().collect();
+        let mut batches = Batches {
+            session: &mut self.start.session,
+            lease,
+            names: self.ledgers.names(),
+            size: self.start.origin.settings.database.batch as usize,
+            words: Words { posting: &words.posting, posted: &words.posted, failed: &words.failed },
+        };
+        batches.apply(Change::Hold, &mut actions)?;
+        for hold in &refused {
+            if hold.outcome == Outcome::Applied
+                && let Some(result) = self.results.iter_mut().find(|result| result.name == hold.check)
+            {
+                result.held += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes holds and recoveries whose reason has gone, and prunes healer's own tables once a day.
+    fn tidy(&mut self, lease: &Lease) -> Result<(), Error> {
+        let names = &self.mapping.names;
+        let session = &mut self.start.session;
+        session.check_stop()?;
+        session.begin(Access::ReadWrite, "")?;
+        session.rows(&statement::RELEASE_HOLDS.fill(names), &[])?;
+        session.rows(&statement::CLOSE_RECOVERY.fill(names), &[])?;
+        if lease.prune {
+            let removed = session.row(&statement::PRUNE.fill(names), &[])?.int("removed")?;
+            log::info!(target: "healer", "pruned {removed} old rows of healer's own tables");
+        }
+        session.commit()
+    }
+
+    /// Writes the event, healer's heartbeat and the end of the run. What can no longer be written is said, not hidden.
+    fn close(mut self, lease: &Lease, outcome: Result<(), Error>) -> Done {
+        let error = outcome.err();
+        if let Some(error) = &error {
+            self.codes.push(error.exit_code());
+            log::error!(target: "healer", "[SELF_HEALING] {error}");
+            self.recover_session(lease, error);
+            self.settle_doubts(lease);
+        }
+        let mut done = self.done(error.as_ref());
+        if let Err(failure) = self.record(lease, &done, error.as_ref()) {
+            log::error!(target: "healer", "[SELF_HEALING] the run could not be recorded: {failure}");
+            done.report.notes.push(format!("the run could not be recorded: {failure}"));
+            done.exit_code = exit::strongest([done.exit_code, failure.exit_code()]);
+        }
+        done
+    }
+
+    fn recover_session(&mut self, lease: &Lease, error: &Error) {
+        if !error.connection_lost() && !self.start.session.is_closed() {
+            self.start.session.rollback();
+            return;
+        }
+        // A moment of its own: the pass may have used up its time, and the truth about what was done is still owed.
+        let mut origin = self.start.origin.clone();
+        origin.deadline = origin.deadline.max(Instant::now() + Duration::from_secs(5));
+        match origin.connect() {
+            Ok(session) => self.start.session = session,
+            Err(again) => log::warn!(target: "healer", "run {}: no second connection: {again}", lease.run),
+        }
+    }
+
+    /// After a connection was cut in a COMMIT: the journal tells what was done.
+    fn settle_doubts(&mut self, lease: &Lease) {
+        if self.plan.count(|action| action.outcome == Outcome::InDoubt) == 0 {
+            return;
+        }
+        match self.ask_journal(lease) {
+            Ok(done) => {
+                for action in &mut self.plan.actions {
+                    if action.outcome == Outcome::InDoubt {
+                        action.outcome = if done.contains(action.target.as_ref()) {
+                            Outcome::Applied
+                        } else {
+                            Outcome::Failed("the connection was cut before the COMMIT".into())
+                        };
+                    }
+                }
+            }
+            Err(error) => {
+                self.applied_unknown = true;
+                self.notes.push(format!(
+                    "the connection was cut in a COMMIT and the journal cannot be asked ({error}): how many changes were \
+                     made is in healer.action, run {}",
+                    lease.run
+                ));
+            }
+        }
+    }
+
+    fn ask_journal(&mut self, lease: &Lease) -> Result<HashSet<String>, Error> {
+        let session = &mut self.start.session;
+        // The batch in doubt holds the row of the lease until it has ended: renewing it waits for that.
+        session.begin(Access::ReadWrite, &lease.renewal())?;
+        let rows = session.rows(&statement::RUN_TARGETS.fill(&Names::default()), &[Param::Int(lease.run)])?;
+        let done = rows.iter().map(|row| row.text("target")).collect();
+        session.commit()?;
+        done
+    }
+
+    fn record(&mut self, lease: &Lease, done: &Done, error: Option<&Error>) -> Result<(), Error> {
+        let event = if error.is_some() { "error_healing_cycle_failed" } else { "self_healing_report" };
+        let body = match error {
+            Some(error) => {
+                let mut body = done.report.event();
+                body["error_message"] = json!(error.to_string());
+                body["component"] = json!("healer");
+                body
+            }
+            None => done.report.event(),
+        };
+        let all = self.write_record(lease, done, error, event, &body, true);
+        match all {
+            Ok(()) => Ok(()),
+            Err(failure) if !failure.stops_the_pass() => {
+                // The event or the heartbeat was refused: the run itself is recorded all the same.
+                self.write_record(lease, done, error, event, &body, false)?;
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn write_record(
+        &mut self,
+        lease: &Lease,
+        done: &Done,
+        error: Option<&Error>,
+        event: &str,
+        body: &Value,
+        with_event: bool,
+    ) -> Result<(), Error> {
+        let mapping = &self.mapping;
+        let session = &mut self.start.session;
+        session.begin(Access::ReadWrite, "")?;
+        if with_event {
+            if mapping.events.as_ref().is_some_and(|events| events.may_insert) {
+                session.rows(
+                    &statement::EVENT.fill(&mapping.names),
+                    &[
+                        Param::Text(event),
+                        Param::Text(&body.to_string().replace("\\u0000", "")),
+                        Param::Text(severity(done)),
+                        Param::Text(&done.report.verdict()),
+                    ],
+                )?;
+            }
+            if mapping.heartbeats.as_ref().is_some_and(|heartbeats| heartbeats.may_insert && heartbeats.may_update) {
+                let template =
+                    if mapping.heartbeats_history { statement::HEARTBEAT_HISTORY } else { statement::HEARTBEAT };
+                let took = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+                session.rows(
+                    &template.fill(&mapping.names),
+                    &[
+                        Param::Text("self_healing"),
+                        Param::Bool(error.is_none()),
+                        Param::Text(&error.map(ToString::to_string).unwrap_or_default()),
+                        Param::Int(took),
+                    ],
+                )?;
+            }
+        }
+        session.rows(
+            &statement::RUN_FINISH.fill(&mapping.names),
+            &[
+                Param::Int(lease.run),
+                Param::Text(done.report.status),
+                Param::Int(i64::from(done.exit_code)),
+                Param::Text(&json!(done.report.counts).to_string()),
+                Param::Text(&json!(done.report.checks).to_string().replace("\\u0000", "")),
+                Param::Bool(self.brake.as_ref().is_some_and(|brake| brake.latches)),
+                Param::Text(&error.map(ToString::to_string).unwrap_or_default()),
+                Param::Text(&lease.token),
+            ],
+        )?;
+        session.commit()
+    }
+
+    fn busy(self, who: &str) -> Done {
+        let mut report = self.report("skipped");
+        report.notes = vec![format!("another run is at work: {who}; nothing was done")];
+        Done { report, exit_code: 0 }
+    }
+
+    fn done(&mut self, error: Option<&Error>) -> Done {
+        let brake_on = self.brake.as_ref().and_then(|brake| brake.reason.clone());
+        if let Some(reason) = &brake_on
+            && let Some(result) = self.results.iter_mut().find(|result| result.name == "stuck-posts")
+        {
+            result.status = result.status.max(Status::Critical);
+            result
+                .details
+                .push(format!("brake: {reason}; nothing more is requeued until `healer heal --max-actions N`"));
+        }
+        for result in &mut self.results {
+            let failed = self
+                .plan
+                .actions
+                .iter()
+                .filter(|action| action.check == result.name && matches!(action.outcome, Outcome::Failed(_)))
+                .count();
+            if failed > 0 && result.status != Status::Unknown {
+                result.status = Status::Critical;
+                result.summary.push_str(&format!(", {failed} could not be changed"));
+            }
+        }
+        let mut codes = self.codes.clone();
+        if !self.request.dry_run {
+            let new_holds =
+                self.plan.count(|action| action.change == Change::Hold && action.outcome == Outcome::Applied);
+            let failed = self.plan.count(|action| matches!(action.outcome, Outcome::Failed(_)));
+            if new_holds > 0 || failed > 0 || brake_on.is_some() {
+                codes.push(3);
+            }
+        }
+        if self.results.iter().any(|result| result.incomplete && result.error_code == 0) {
+            codes.push(3);
+        }
+        let exit_code = exit::strongest(codes);
+        let status = match (error, exit_code) {
+            (Some(_), _) => "failed",
+            (None, 0) => "ok",
+            (None, _) => "partial",
+        };
+        Done { report: self.report(status), exit_code }
+    }
+
+    fn report(&self, status: &'static str) -> PassReport {
+        let words = &self.start.settings().posts.words;
+        let health =
+            |name: &str| self.results.iter().find(|result| result.name == name).and_then(|result| result.found);
+        let mut notes = self.notes.clone();
+        if self.request.dry_run && !self.with_schema() {
+            notes.push("the schema healer does not exist yet (or is of another version): earlier rescues and holds are not known; `healer init` creates it".into());
+        }
+        PassReport::new(
+            "heal",
+            self.request.dry_run,
+            status,
+            self.run,
+            self.start.catalog.server.now,
+            self.begun,
+            &self.plan,
+            &self.results,
+            self.counts(),
+            json!({
+                "stuckPosts": health("stuck-posts"),
+                "nullTweetIds": health("missing-ids"),
+                "browserIssues": null,
+                "databaseIssues": null,
+                "circuitBreakerOpen": null,
+            }),
+            notes,
+            words,
+        )
+    }
+
+    fn counts(&self) -> Counts {
+        let outcome = |wanted: fn(&Outcome) -> bool| self.plan.count(|action| wanted(&action.outcome));
+        let acted = !self.request.dry_run;
+        Counts {
+            planned: self.plan.actions.len() as u64 + self.plan.overflow,
+            applied: (!self.applied_unknown).then(|| outcome(|o| matches!(o, Outcome::Applied))),
+            skipped: outcome(|o| matches!(o, Outcome::Skipped)),
+            failed: outcome(|o| matches!(o, Outcome::Failed(_))),
+            held: self.results.iter().map(|result| result.held).sum(),
+            remaining: outcome(|o| matches!(o, Outcome::Remaining))
+                + if acted { outcome(|o| matches!(o, Outcome::Planned)) } else { 0 }
+                + self.plan.overflow
+                + self.results.iter().map(|result| result.remaining).sum::<u64>(),
+        }
+    }
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// The severity of the event: that of the gravest check.
+fn severity(done: &Done) -> &'static str {
+    let worst = done.report.checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
+    match (worst, done.report.status) {
+        (_, "failed") => "error",
+        (Status::Ok, _) => "info",
+        (Status::Warning | Status::Unknown, _) => "warning",
+        (Status::Critical, _) => "critical",
+    }
+}

@@ -1,0 +1,20 @@
+//! healer keeps a Postgres-backed content-posting system healthy. Each command is one pass over the database.
+//!
+//! The way of the data: arguments → [`settings`] → [`database::session`] → [`database::catalog`] → the checks of
+//! [`heal`] → [`change::plan`] → shown, or applied and journalled by [`change`] → [`report`] → exit code.
+
+pub mod change;
+pub mod cli;
+pub mod command;
+pub mod database;
+pub mod doctor;
+pub mod error;
+pub mod exit;
+pub mod heal;
+pub mod posts;
+pub mod report;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+pub mod schema;
+pub mod settings;
+pub mod start;

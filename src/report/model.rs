@@ -1,0 +1,295 @@
+//! The result of a pass: one object, printed as JSON or as tables, and written as the event of the pass.
+
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::change::plan::{Action, Change, Outcome, Plan, Severity};
+use crate::heal::{CheckResult, Status, ago};
+use crate::settings::Words;
+
+/// The version of the JSON documents.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Actions that a document lists; the journal has all.
+pub const LISTED: usize = 1_000;
+
+/// A result and the exit code it means.
+#[derive(Debug)]
+pub struct Done {
+    /// The result.
+    pub report: PassReport,
+    /// The exit code, before `--fail-on`.
+    pub exit_code: u8,
+}
+
+/// What was counted. `None`: not known.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Counts {
+    /// Actions that the plan holds.
+    pub planned: u64,
+    /// Done and journalled.
+    pub applied: Option<u64>,
+    /// Left alone because the post changed meanwhile.
+    pub skipped: u64,
+    /// Refused by the database.
+    pub failed: u64,
+    /// Posts that are held, new and known ones.
+    pub held: u64,
+    /// Left for a later run, or for a person.
+    pub remaining: u64,
+}
+
+/// One action as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct ActionView {
+    /// Its type.
+    pub r#type: &'static str,
+    /// In words.
+    pub description: String,
+    /// How grave.
+    pub severity: Severity,
+    /// Its name.
+    pub action: &'static str,
+    /// Whether it was done; `null` where it was not tried.
+    pub success: Option<bool>,
+    /// When, by the database's clock.
+    pub timestamp: String,
+    /// The check.
+    pub check: &'static str,
+    /// The post.
+    pub target: String,
+    /// Its status before.
+    pub from: String,
+    /// Its status after.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+    /// For how long: posting, posted without id, or failed; in seconds.
+    #[serde(rename = "ageSeconds")]
+    pub age_seconds: Option<i64>,
+    /// What it stands on.
+    pub evidence: Value,
+    /// `planned`, `applied`, `skipped`, `failed` or `remaining`.
+    pub outcome: &'static str,
+    /// What the database said, where it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The external id that is written.
+    #[serde(rename = "externalId", skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+/// The result of a pass.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassReport {
+    /// When, by the database's clock.
+    pub timestamp: String,
+    /// The actions, at most [`LISTED`] of them.
+    pub actions: Vec<ActionView>,
+    /// Figures for dashboards; `null` where not measured.
+    pub system_health: Value,
+    /// The version of this document.
+    pub schema_version: u32,
+    /// The run; `null` for a dry run.
+    pub run_id: Option<i64>,
+    /// The command.
+    pub command: &'static str,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// `ok`, `partial`, `failed` or `skipped`.
+    pub status: &'static str,
+    /// When it began, by the database's clock.
+    pub started_at: String,
+    /// When it ended.
+    pub finished_at: String,
+    /// The database's clock when the pass began.
+    pub database_time: String,
+    /// The checks.
+    pub checks: Vec<CheckResult>,
+    /// What was counted.
+    pub counts: Counts,
+    /// Whether `actions` is not all.
+    pub truncated: bool,
+    /// What else should be known.
+    pub notes: Vec<String>,
+}
+
+fn stamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl PassReport {
+    /// Puts a result together.
+    #[allow(clippy::too_many_arguments, reason = "each is one part of the document, named at the only call")]
+    pub fn new(
+        command: &'static str,
+        dry_run: bool,
+        status: &'static str,
+        run_id: Option<i64>,
+        database_time: DateTime<Utc>,
+        begun: Instant,
+        plan: &Plan,
+        checks: &[CheckResult],
+        counts: Counts,
+        system_health: Value,
+        notes: Vec<String>,
+        words: &Words,
+    ) -> Self {
+        // The database's clock at the beginning and the time that has passed since: no second clock enters.
+        let passed = chrono::Duration::from_std(begun.elapsed()).unwrap_or_default();
+        let finished = database_time.checked_add_signed(passed).unwrap_or(database_time);
+        let at = stamp(finished);
+        let actions: Vec<ActionView> =
+            plan.actions.iter().take(LISTED).map(|action| view(action, &at, database_time, words)).collect();
+        Self {
+            timestamp: at.clone(),
+            truncated: plan.actions.len() > LISTED || plan.overflow > 0,
+            actions,
+            system_health,
+            schema_version: SCHEMA_VERSION,
+            run_id,
+            command,
+            dry_run,
+            status,
+            started_at: stamp(database_time),
+            finished_at: at,
+            database_time: stamp(database_time),
+            checks: checks.to_vec(),
+            counts,
+            notes,
+        }
+    }
+
+    /// The event of the pass.
+    pub fn event(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_else(|_| json!({ "timestamp": self.timestamp }))
+    }
+
+    /// Whether nothing needs a look.
+    pub fn all_well(&self) -> bool {
+        self.status == "ok" && self.checks.iter().all(|check| check.status == Status::Ok)
+    }
+
+    /// One line: what is wrong, what was done, what is left.
+    pub fn verdict(&self) -> String {
+        if self.status == "skipped" {
+            return self.notes.first().cloned().unwrap_or_else(|| "nothing was done".into());
+        }
+        let failed = if self.status == "failed" { "stopped before its end; " } else { "" };
+        if self.all_well() && self.counts.planned == 0 {
+            return "all is well".into();
+        }
+        let counts = &self.counts;
+        let done = if self.dry_run {
+            format!("{} changes planned", counts.planned)
+        } else {
+            match counts.applied {
+                Some(applied) => format!("{applied} of {} planned changes done", counts.planned),
+                None => format!("{} changes planned, how many were done is not known", counts.planned),
+            }
+        };
+        let mut parts = vec![done];
+        for (number, what) in [
+            (counts.failed, "failed"),
+            (counts.skipped, "skipped"),
+            (counts.held, "held for a person"),
+            (counts.remaining, "left"),
+        ] {
+            if number > 0 {
+                parts.push(format!("{number} {what}"));
+            }
+        }
+        let unknown: Vec<&str> =
+            self.checks.iter().filter(|check| check.status == Status::Unknown).map(|check| check.name).collect();
+        if !unknown.is_empty() {
+            parts.push(format!("could not measure {}", unknown.join(", ")));
+        }
+        format!("{failed}{}", parts.join(", "))
+    }
+
+    /// The document as JSON with another key beside it.
+    pub fn json(&self, exit_code: u8, error: Option<Value>) -> Value {
+        let mut value = self.event();
+        if let Some(object) = value.as_object_mut() {
+            object.insert("exitCode".into(), json!(exit_code));
+            if let Some(error) = error {
+                object.insert("error".into(), error);
+            }
+        }
+        value
+    }
+}
+
+/// The JSON object of a command that failed before it had a result.
+pub fn failure(command: &str, error: &crate::error::Error) -> Value {
+    let mut object = Map::new();
+    object.insert("schemaVersion".into(), json!(SCHEMA_VERSION));
+    object.insert("command".into(), json!(command));
+    object.insert("status".into(), json!("failed"));
+    object.insert("exitCode".into(), json!(error.exit_code()));
+    object.insert(
+        "error".into(),
+        json!({ "message": error.to_string(), "hint": error.hint(), "sqlstate": error.sqlstate() }),
+    );
+    Value::Object(object)
+}
+
+fn view(action: &Action, at: &str, now: DateTime<Utc>, words: &Words) -> ActionView {
+    let (from, to) = match action.change {
+        Change::MarkPosted => (&words.posting, &words.posted),
+        Change::Requeue => (&words.posting, &words.queued),
+        Change::Fail => (&words.posting, &words.failed),
+        Change::FillId | Change::EnterRecovery => (&words.posted, &words.posted),
+        Change::Archive | Change::MoveToArchive => (&words.failed, &words.archived),
+        Change::Hold => match action.check {
+            "missing-ids" => (&words.posted, &words.posted),
+            "old-failed" => (&words.failed, &words.failed),
+            _ => (&words.posting, &words.posting),
+        },
+    };
+    let (outcome, success, error) = match &action.outcome {
+        Outcome::Planned => ("planned", None, None),
+        Outcome::Applied => ("applied", Some(true), None),
+        Outcome::Skipped => ("skipped", Some(false), None),
+        Outcome::Failed(reason) => ("failed", Some(false), Some(reason.clone())),
+        Outcome::Remaining => ("remaining", None, None),
+        Outcome::InDoubt => ("in_doubt", None, None),
+    };
+    let age = action.seen.map(|seen| now.signed_duration_since(seen).num_seconds());
+    ActionView {
+        r#type: action.change.type_name(),
+        description: describe(action, age),
+        severity: action.change.severity(),
+        action: action.change.action_name(),
+        success,
+        timestamp: at.to_owned(),
+        check: action.check,
+        target: action.target.to_string(),
+        from: from.clone(),
+        to: to.clone(),
+        reason: action.reason.to_string(),
+        age_seconds: age,
+        evidence: (*action.evidence).clone(),
+        outcome,
+        error,
+        external_id: action.external_id.as_deref().map(str::to_owned),
+    }
+}
+
+fn describe(action: &Action, age: Option<i64>) -> String {
+    let age = age.map_or_else(|| "for an unknown time".to_owned(), ago);
+    match action.change {
+        Change::MarkPosted => format!("posting for {age}, and it was sent: marked as posted"),
+        Change::Requeue => format!("posting for {age}: queued again"),
+        Change::Fail => format!("posting for {age} and rescued too often: failed"),
+        Change::Hold => format!("left for a person after {age}"),
+        Change::FillId => format!("posted {age} ago without an id: filled in"),
+        Change::EnterRecovery => format!("posted {age} ago without an id: entered for recovery"),
+        Change::Archive => format!("failed {age} ago: archived"),
+        Change::MoveToArchive => format!("failed {age} ago: moved to healer.archived_post"),
+    }
+}

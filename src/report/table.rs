@@ -1,0 +1,237 @@
+//! Tables for people: what is wrong, what was done, what is left, what to do next, in that order.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+
+use super::model::{ActionView, PassReport};
+use crate::heal::{Status, ago};
+
+/// How wide a table may be, and whether it has colours.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Columns of the terminal.
+    pub width: u16,
+    /// Whether to colour.
+    pub color: bool,
+}
+
+/// Actions of one kind that a table lists by name; `--format json` has more.
+const ROWS: usize = 12;
+
+/// A table without lines, as wide as `look` allows.
+pub fn plain(look: Look, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(look.width);
+    if look.color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(header.iter().map(|name| {
+        let cell = Cell::new(name.to_uppercase());
+        if look.color { cell.add_attribute(Attribute::Bold) } else { cell }
+    }));
+    table
+}
+
+/// A status as a cell.
+pub fn status_cell(status: Status, look: Look) -> Cell {
+    let (word, color) = match status {
+        Status::Ok => ("ok", Color::Green),
+        Status::Warning => ("warning", Color::Yellow),
+        Status::Critical => ("critical", Color::Red),
+        Status::Unknown => ("unknown", Color::Magenta),
+    };
+    if look.color { Cell::new(word).fg(color) } else { Cell::new(word) }
+}
+
+/// Text from the database as it may stand in a terminal: no control characters.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Cuts a text to a number of characters.
+pub fn cut(text: &str, most: usize) -> String {
+    let text = clean(text);
+    if text.chars().count() <= most {
+        return text;
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+fn render(table: &Table) -> String {
+    let mut out = String::new();
+    for line in table.to_string().lines() {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// Renders a table without trailing blanks.
+pub fn text(table: &Table) -> String {
+    render(table)
+}
+
+/// The result of a pass as tables.
+pub fn pass(report: &PassReport, look: Look) -> String {
+    let mut out = String::new();
+    let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    let run = report.run_id.map(|run| format!(" run {run}")).unwrap_or_default();
+    let _ = writeln!(out, "healer {}{run}{mode}: {}", report.command, report.verdict());
+    if report.status == "skipped" {
+        return out;
+    }
+    out.push('\n');
+    let mut checks = plain(look, &["check", "status", "what was found"]);
+    for check in &report.checks {
+        checks.add_row(vec![Cell::new(check.name), status_cell(check.status, look), Cell::new(clean(&check.summary))]);
+    }
+    out.push_str(&render(&checks));
+    for check in &report.checks {
+        for detail in &check.details {
+            let _ = writeln!(out, "   {}: {}", check.name, clean(detail));
+        }
+    }
+    if !report.actions.is_empty() {
+        out.push('\n');
+        out.push_str(&actions(report, look));
+    }
+    let next = next_steps(report);
+    if !next.is_empty() {
+        out.push('\n');
+        for step in next {
+            let _ = writeln!(out, "→ {step}");
+        }
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "note: {}", clean(note));
+    }
+    out
+}
+
+/// The actions in groups: what is done, how often, and which posts, a line each.
+fn actions(report: &PassReport, look: Look) -> String {
+    let mut groups: Vec<(&'static str, &'static str, Vec<&ActionView>)> = Vec::new();
+    for action in &report.actions {
+        let key = (action.action, action.outcome);
+        match groups.iter_mut().find(|(name, outcome, _)| (*name, *outcome) == key) {
+            Some((_, _, members)) => members.push(action),
+            None => groups.push((key.0, key.1, vec![action])),
+        }
+    }
+    let mut out = String::new();
+    for (name, outcome, members) in groups {
+        let Some(first) = members.first() else { continue };
+        let change =
+            if first.from == first.to { first.from.clone() } else { format!("{} → {}", first.from, first.to) };
+        let least = if report.truncated { "at least " } else { "" };
+        let _ = writeln!(out, "{least}{} × {name} ({change}): {outcome}", members.len());
+        for action in members.iter().take(ROWS) {
+            let line = format!("   {}  {}", clean(&action.target), why(action));
+            let _ = writeln!(out, "{}", cut(&line, usize::from(look.width)));
+        }
+        if members.len() > ROWS {
+            let _ = writeln!(out, "   … {} more (--format json lists them)", members.len() - ROWS);
+        }
+    }
+    out
+}
+
+fn why(action: &ActionView) -> String {
+    let age = action.age_seconds.map_or_else(|| "?".to_owned(), ago);
+    format!("{age}: {}", action.error.as_ref().unwrap_or(&action.reason))
+}
+
+/// What a person should do now.
+fn next_steps(report: &PassReport) -> Vec<String> {
+    let mut steps = Vec::new();
+    let counts = &report.counts;
+    let changes =
+        report.actions.iter().any(|action| !matches!(action.action, "hold_for_review" | "mark_for_id_recovery"));
+    if report.dry_run && counts.planned > 0 {
+        steps.push("carry it out: healer heal".to_owned());
+    }
+    if let Some(run) = report.run_id
+        && counts.applied.unwrap_or(1) > 0
+        && changes
+    {
+        steps.push(format!("take it back: healer undo {run} --dry-run"));
+    }
+    if counts.held > 0 {
+        steps.push(
+            "decide on held posts: healer report health, then healer resolve POST (--posted ID | --queue | --fail)"
+                .into(),
+        );
+    }
+    let braked = report.checks.iter().any(|check| check.details.iter().any(|detail| detail.starts_with("brake: ")));
+    if braked {
+        steps.push("if these may all be queued again: healer heal --max-actions N".into());
+    }
+    steps
+}
+
+/// One line for each check that is not well, for `--quiet`.
+pub fn quiet(report: &PassReport) -> String {
+    let mut out = String::new();
+    if report.all_well() || report.status == "skipped" {
+        return out;
+    }
+    let mut any = false;
+    for check in report.checks.iter().filter(|check| check.status != Status::Ok) {
+        any = true;
+        let _ = writeln!(out, "[SELF_HEALING] {} {}: {}", word(check.status), check.name, clean(&check.summary));
+    }
+    if !any || report.status == "failed" {
+        let _ = writeln!(out, "[SELF_HEALING] {}", report.verdict());
+    }
+    out
+}
+
+/// A status as a word.
+pub fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Critical => "critical",
+        Status::Unknown => "unknown",
+    }
+}
+
+/// The line of a Nagios plugin, with its exit code.
+pub fn nagios(report: &PassReport, exit_code: u8) -> (String, u8) {
+    let worst = report.checks.iter().map(|check| check.status).fold(0, |worst, status| {
+        let code = match status {
+            Status::Ok => 0,
+            Status::Warning => 1,
+            Status::Critical => 2,
+            Status::Unknown => 3,
+        };
+        // Critical outweighs unknown, as the plugin guidelines have it.
+        if worst == 2 || code == 2 { 2 } else { worst.max(code) }
+    });
+    let code = match exit_code {
+        0 | 4 => worst,
+        3 => worst.max(1),
+        75 => 3,
+        _ => 2,
+    };
+    let label = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(code.min(3))];
+    let mut line = format!("HEALER {label} - {}", report.verdict().replace('|', "/"));
+    line.push_str(" |");
+    for check in &report.checks {
+        match check.found {
+            Some(found) => {
+                let _ = write!(line, " '{}'={found};;;0", check.name);
+            }
+            None => {
+                let _ = write!(line, " '{}'=U;;;0", check.name);
+            }
+        }
+    }
+    line.push('\n');
+    (line, code)
+}

@@ -1,0 +1,81 @@
+//! `healer init`: creates or upgrades the schema `healer`.
+
+use crate::database::catalog::{Catalog, SCHEMA_VERSION};
+use crate::database::session::{Access, Session};
+use crate::error::Error;
+
+/// The steps to the newest schema; step N makes version N out of version N − 1. Each is safe to repeat.
+pub const STEPS: &[&str] = &[include_str!("../sql/schema/001_healer.sql")];
+
+/// What an init did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    /// The schema was there, of this version.
+    Already,
+    /// It was created.
+    Created,
+    /// It was upgraded from this version.
+    Upgraded(u32),
+}
+
+/// All SQL that `init` runs, for those who must review it.
+pub fn sql() -> String {
+    let mut sql = String::from("BEGIN;\n");
+    for step in STEPS {
+        sql.push_str(step);
+        sql.push('\n');
+    }
+    sql.push_str("COMMIT;\n");
+    sql
+}
+
+/// Creates or upgrades the schema, in one transaction. Two at once: one waits for the other, and finds it done.
+pub fn init(session: &mut Session, catalog: &Catalog) -> Result<Made, Error> {
+    let server = &catalog.server;
+    if server.standby {
+        return Err(Error::ReadOnly { reason: "it is a standby (pg_is_in_recovery)".into() });
+    }
+    if server.default_read_only {
+        return Err(Error::ReadOnly { reason: "default_transaction_read_only is on".into() });
+    }
+    let from = match server.schema {
+        Some(found) if found > SCHEMA_VERSION => {
+            return Err(Error::Schema {
+                message: format!("the schema healer is of version {found}, newer than this healer ({SCHEMA_VERSION})"),
+                hint: "install the newer healer".into(),
+            });
+        }
+        Some(found) if found == SCHEMA_VERSION => return Ok(Made::Already),
+        None if !server.may_create_schema => {
+            return Err(Error::Permission {
+                message: format!("role {} may not create a schema in {}", server.role, server.database),
+                hint: format!(
+                    "run `healer init --print-sql` as the owner, or GRANT CREATE ON DATABASE \"{}\" TO \"{}\";",
+                    server.database, server.role
+                ),
+            });
+        }
+        found => found,
+    };
+    // The number is arbitrary and healer's own; the lock ends with the transaction.
+    session.begin(
+        Access::ReadWrite,
+        "SELECT pg_advisory_xact_lock(7247325401); SET LOCAL client_min_messages = warning",
+    )?;
+    for step in STEPS.iter().skip(from.unwrap_or(0) as usize) {
+        session.batch("schema", step)?;
+    }
+    session.commit()?;
+    Ok(from.map_or(Made::Created, Made::Upgraded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_step_notes_the_version_that_this_binary_writes() {
+        assert_eq!(STEPS.len(), SCHEMA_VERSION as usize);
+        assert!(STEPS[STEPS.len() - 1].contains(&format!("'healer schema {SCHEMA_VERSION}'")));
+    }
+}

@@ -1,0 +1,584 @@
+//! Settings: built-in defaults, overlaid by a TOML file, overlaid by flags. Validated once, here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::error::Error;
+
+/// A length of time in the configuration: `30m`, `24h`, `7d`, `90s`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A span of whole seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// Whole seconds, for SQL.
+    pub fn as_seconds(self) -> i64 {
+        i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Reads `30m`, `24h`, `7d`, `1h 30m`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let duration = humantime::parse_duration(text.trim())
+            .map_err(|error| format!("no length of time ({error}); write it as 90s, 30m, 24h or 7d"))?;
+        // A century: beyond it PostgreSQL's interval arithmetic on `now()` leaves the range of timestamps.
+        if duration > Duration::from_secs(100 * 366 * 86_400) {
+            return Err("a length of time above a century".into());
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // As one writes it in the file: the largest unit that fits, and hours up to two days.
+        match self.0.as_secs() {
+            s if s >= 172_800 && s % 86_400 == 0 => write!(f, "{}d", s / 86_400),
+            s if s >= 3_600 && s % 3_600 == 0 => write!(f, "{}h", s / 3_600),
+            s if s >= 60 && s % 60 == 0 => write!(f, "{}m", s / 60),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// All settings of a command.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The posts table and its columns.
+    pub posts: Posts,
+    /// The event table.
+    pub events: Events,
+    /// The heartbeat table.
+    pub heartbeats: Heartbeats,
+    /// The ledgers that prove a post was sent.
+    pub ledgers: Ledgers,
+    /// How statements are run.
+    pub database: Database,
+    /// The pass `heal`.
+    pub heal: Heal,
+    /// The file these came from; `None` for the built-in defaults.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
+}
+
+/// The posts table and its columns.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Posts {
+    /// Table or automatically updatable view, optionally as `schema.table`.
+    pub table: String,
+    /// Column with the post's id (text, uuid or bigint; unique).
+    pub id: String,
+    /// Column with the status (text, varchar or enum).
+    pub status: String,
+    /// Columns that tell when the post was claimed for posting; the first that exists counts.
+    pub claimed_at: Vec<String>,
+    /// Column with the type of post (`single`, `thread`, `reply`); optional.
+    pub r#type: String,
+    /// Column with the time of posting; optional.
+    pub posted_at: String,
+    /// Column with the id that the platform gave.
+    pub external_id: String,
+    /// What a real external id looks like (a PostgreSQL regular expression).
+    pub external_id_pattern: String,
+    /// Column with the planned time; optional.
+    pub scheduled_at: String,
+    /// Column with the time of creation; optional.
+    pub created_at: String,
+    /// Column with the time of the last change; optional.
+    pub updated_at: String,
+    /// JSON column that may carry an orphan id and the last error; optional.
+    pub features: String,
+    /// JSON column with the parts of a thread; optional.
+    pub thread_parts: String,
+    /// Text column with the ids of a thread's parts; optional.
+    pub thread_ids: String,
+    /// Text column with the last error; optional.
+    pub error_message: String,
+    /// Zone of `timestamp` columns without zone.
+    pub timezone: String,
+    /// The words of the status column.
+    pub words: Words,
+}
+
+impl Default for Posts {
+    fn default() -> Self {
+        let text = str::to_owned;
+        Self {
+            table: text("content_metadata"),
+            id: text("decision_id"),
+            status: text("status"),
+            claimed_at: ["posting_started_at", "claimed_at", "updated_at"].map(text).to_vec(),
+            r#type: text("decision_type"),
+            posted_at: text("posted_at"),
+            external_id: text("tweet_id"),
+            external_id_pattern: text("^[0-9]+$"),
+            scheduled_at: text("scheduled_at"),
+            created_at: text("created_at"),
+            updated_at: text("updated_at"),
+            features: text("features"),
+            thread_parts: text("thread_parts"),
+            thread_ids: text("thread_tweet_ids"),
+            error_message: text("error_message"),
+            timezone: text("UTC"),
+            words: Words::default(),
+        }
+    }
+}
+
+/// The words of the status column.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Words {
+    /// A worker holds the post.
+    pub posting: String,
+    /// Waiting for a worker; where a rescued post goes.
+    pub queued: String,
+    /// Waiting, and due.
+    pub ready: String,
+    /// Sent.
+    pub posted: String,
+    /// Given up.
+    pub failed: String,
+    /// Put away.
+    pub archived: String,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        let text = str::to_owned;
+        Self {
+            posting: text("posting"),
+            queued: text("queued"),
+            ready: text("ready"),
+            posted: text("posted"),
+            failed: text("failed"),
+            archived: text("archived"),
+        }
+    }
+}
+
+/// The event table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Table, optionally as `schema.table`.
+    pub table: String,
+    /// The JSON column; the first that exists counts.
+    pub json: Vec<String>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { table: "system_events".into(), json: vec!["event_data".into(), "metadata".into()] }
+    }
+}
+
+/// The heartbeat table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeats {
+    /// Table, optionally as `schema.table`.
+    pub table: String,
+}
+
+impl Default for Heartbeats {
+    fn default() -> Self {
+        Self { table: "job_heartbeats".into() }
+    }
+}
+
+/// The ledgers. An empty name switches a ledger off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledgers {
+    /// Receipts: one row for each post that was sent.
+    pub post_receipts: String,
+    /// Attempts with approval and outcome.
+    pub post_attempts: String,
+    /// Attempts with a status.
+    pub posting_attempts: String,
+    /// Decisions that were posted.
+    pub posted_decisions: String,
+    /// Whether `POST_SUCCESS` and `REPLY_SUCCESS` in the event table count.
+    pub success_events: bool,
+}
+
+impl Default for Ledgers {
+    fn default() -> Self {
+        let text = str::to_owned;
+        Self {
+            post_receipts: text("post_receipts"),
+            post_attempts: text("post_attempts"),
+            posting_attempts: text("posting_attempts"),
+            posted_decisions: text("posted_decisions"),
+            success_events: true,
+        }
+    }
+}
+
+/// How statements are run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Limit of one statement; a lower limit of the role wins.
+    pub statement_timeout: Span,
+    /// Limit of waiting for one lock; a lower limit of the role wins.
+    pub lock_timeout: Span,
+    /// Posts changed in one transaction, at most 1,000.
+    pub batch: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { statement_timeout: Span::seconds(30), lock_timeout: Span::seconds(2), batch: 1_000 }
+    }
+}
+
+/// The pass `heal`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heal {
+    /// Actions a plan keeps for each check without `--max-actions`; at most 100,000.
+    pub max_actions: u32,
+    /// The brake on requeues.
+    pub brake: Brake,
+    /// The check `stuck-posts`.
+    #[serde(rename = "stuck-posts")]
+    pub stuck_posts: StuckPosts,
+    /// The check `missing-ids`.
+    #[serde(rename = "missing-ids")]
+    pub missing_ids: MissingIds,
+    /// The check `old-failed`.
+    #[serde(rename = "old-failed")]
+    pub old_failed: OldFailed,
+}
+
+impl Default for Heal {
+    fn default() -> Self {
+        Self {
+            max_actions: 10_000,
+            brake: Brake::default(),
+            stuck_posts: StuckPosts::default(),
+            missing_ids: MissingIds::default(),
+            old_failed: OldFailed::default(),
+        }
+    }
+}
+
+/// The brake on requeues.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Brake {
+    /// Requeues in one run.
+    pub per_run: u32,
+    /// Requeues in 24 hours.
+    pub per_day: u32,
+    /// Requeues above this number may be at most `share` of the open posts.
+    pub share_from: u32,
+    /// Largest share of queued, ready and posting posts that one run may requeue.
+    pub share: f64,
+}
+
+impl Default for Brake {
+    fn default() -> Self {
+        Self { per_run: 25, per_day: 100, share_from: 20, share: 0.5 }
+    }
+}
+
+/// What to do with a stuck post of which nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnproven {
+    /// Requeue where no ledger exists at all, hold where one does.
+    Auto,
+    /// Queue it again.
+    Requeue,
+    /// Leave it for a person.
+    Hold,
+}
+
+/// The check `stuck-posts`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StuckPosts {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// How long a post may be posting.
+    pub limit: Span,
+    /// The same for one type of post: `limits = { thread = "45m" }`.
+    pub limits: BTreeMap<String, Span>,
+    /// A post planned longer ago than this is held, not sent late.
+    pub requeue_max_age: Span,
+    /// Rescues of one post within `rescue_window` after which it is failed.
+    pub rescues: u32,
+    /// The window in which rescues count.
+    pub rescue_window: Span,
+    /// Share of the posts of the last 7 days that a ledger must know before its silence counts.
+    pub ledger_coverage: f64,
+    /// What to do with a post of which nothing is known.
+    pub on_unproven: OnUnproven,
+}
+
+impl Default for StuckPosts {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            limit: Span::seconds(30 * 60),
+            limits: BTreeMap::new(),
+            requeue_max_age: Span::seconds(24 * 3_600),
+            rescues: 3,
+            rescue_window: Span::seconds(72 * 3_600),
+            ledger_coverage: 0.95,
+            on_unproven: OnUnproven::Auto,
+        }
+    }
+}
+
+/// The check `missing-ids`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MissingIds {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// How far back posted posts are looked at.
+    pub window: Span,
+}
+
+impl Default for MissingIds {
+    fn default() -> Self {
+        Self { enabled: true, window: Span::seconds(24 * 3_600) }
+    }
+}
+
+/// Where old failures go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveTo {
+    /// The status becomes `archived`.
+    Status,
+    /// The whole row moves to `healer.archived_post`.
+    Table,
+}
+
+/// The check `old-failed`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OldFailed {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// How long a post must have been failed.
+    pub after: Span,
+    /// Posts archived in one run; the rest waits for the next.
+    pub limit: u32,
+    /// Where they go.
+    pub archive_to: ArchiveTo,
+}
+
+impl Default for OldFailed {
+    fn default() -> Self {
+        Self { enabled: true, after: Span::seconds(7 * 86_400), limit: 10_000, archive_to: ArchiveTo::Status }
+    }
+}
+
+/// Most actions that a plan keeps, whatever is asked: it bounds the memory of a pass.
+pub const PLAN_CEILING: u32 = 100_000;
+
+impl Settings {
+    /// Reads the file given, or the first of `./healer.toml` and `/etc/healer/healer.toml` that exists.
+    pub fn load(given: Option<&Path>) -> Result<Self, Error> {
+        if let Some(path) = given {
+            return Self::from_file(path);
+        }
+        for candidate in ["./healer.toml", "/etc/healer/healer.toml"] {
+            let path = Path::new(candidate);
+            if path.exists() {
+                return Self::from_file(path);
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn from_file(path: &Path) -> Result<Self, Error> {
+        // A configuration is a page or two: a larger file is some other file, and is not read into memory.
+        const LARGEST: u64 = 1_048_576;
+        let refuse = |message: String, hint: &str| Error::Config { path: path.into(), message, hint: hint.into() };
+        let readable = "check the path and the file's permissions";
+        let length = std::fs::metadata(path).map_err(|error| refuse(error.to_string(), readable))?.len();
+        if length > LARGEST {
+            return Err(refuse("larger than 1 MiB".into(), "name healer's own TOML file"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string(), readable))?;
+        let mut settings = Self::from_toml(&text).map_err(|(message, hint)| refuse(message, &hint))?;
+        settings.source = Some(path.into());
+        Ok(settings)
+    }
+
+    /// Reads and validates a TOML text; the error is (message, hint). The text itself is never echoed: somebody may
+    /// have put a password where it does not belong.
+    pub fn from_toml(text: &str) -> Result<Self, (String, String)> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let (message, hint) = explain(error.message());
+            (format!("{place}{message}"), hint)
+        })?;
+        settings.validate().map_err(|message| (message, "change the value in the file".to_owned()))?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let stuck = &self.heal.stuck_posts;
+        let positive = [
+            ("heal.stuck-posts.limit", stuck.limit),
+            ("heal.stuck-posts.requeue_max_age", stuck.requeue_max_age),
+            ("heal.stuck-posts.rescue_window", stuck.rescue_window),
+            ("heal.missing-ids.window", self.heal.missing_ids.window),
+            ("heal.old-failed.after", self.heal.old_failed.after),
+            ("database.statement_timeout", self.database.statement_timeout),
+            ("database.lock_timeout", self.database.lock_timeout),
+        ];
+        for (name, span) in positive {
+            if span.as_seconds() < 1 {
+                return Err(format!("{name} must be at least 1s"));
+            }
+        }
+        for (kind, span) in &stuck.limits {
+            if span.as_seconds() < 1 {
+                return Err(format!("heal.stuck-posts.limits.{kind} must be at least 1s"));
+            }
+        }
+        for (name, share) in
+            [("heal.stuck-posts.ledger_coverage", stuck.ledger_coverage), ("heal.brake.share", self.heal.brake.share)]
+        {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(format!("{name} must be above 0 and at most 1"));
+            }
+        }
+        if !(1..=1_000).contains(&self.database.batch) {
+            return Err("database.batch must be 1 to 1000".into());
+        }
+        for (name, number) in
+            [("heal.max_actions", self.heal.max_actions), ("heal.old-failed.limit", self.heal.old_failed.limit)]
+        {
+            if number > PLAN_CEILING {
+                return Err(format!("{name} must be at most {PLAN_CEILING}"));
+            }
+        }
+        let posts = &self.posts;
+        for (name, value) in [
+            ("posts.table", &posts.table),
+            ("posts.id", &posts.id),
+            ("posts.status", &posts.status),
+            ("posts.external_id", &posts.external_id),
+            ("posts.external_id_pattern", &posts.external_id_pattern),
+            ("posts.words.posting", &posts.words.posting),
+            ("posts.words.queued", &posts.words.queued),
+            ("posts.words.posted", &posts.words.posted),
+            ("posts.words.failed", &posts.words.failed),
+        ] {
+            if value.trim().is_empty() {
+                return Err(format!("{name} must not be empty"));
+            }
+            if value.contains('\0') {
+                return Err(format!("{name} must not contain a NUL character"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes serde's message plain, and finds the nearest of the keys it expected.
+fn explain(message: &str) -> (String, String) {
+    // serde's wording: "unknown field `limt`, expected one of `limit`, `limits`"
+    let mut words = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field")
+        && let Some(unknown) = words.next()
+    {
+        let nearest = words
+            .map(|known| (strsim::jaro_winkler(unknown, known), known))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(likeness, _)| *likeness > 0.7);
+        let hint = nearest.map_or_else(
+            || "the README lists every setting".to_owned(),
+            |(_, known)| format!("did you mean `{known}`?"),
+        );
+        return (format!("unknown key `{unknown}`"), hint);
+    }
+    let first_line = message.lines().next().unwrap_or("cannot be read");
+    // `invalid type: string "postgres://…", expected u32`: the value may be anything, also a URL in the wrong place.
+    let first_line = match (first_line.find('"'), first_line.rfind('"')) {
+        (Some(start), Some(end)) if start < end => format!("{}…{}", &first_line[..start], &first_line[end + 1..]),
+        _ => first_line.to_owned(),
+    };
+    (first_line, "the README lists every setting with its unit and default".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let settings = Settings::from_toml("").expect("an empty file is valid");
+        assert_eq!(settings.heal.stuck_posts.limit, Span::seconds(1_800));
+        assert_eq!(settings.heal.brake.per_run, 25);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_suggests_the_right_one() {
+        let (message, hint) = Settings::from_toml("[heal.stuck-posts]\nlimt = \"30m\"\n").expect_err("unknown key");
+        assert!(message.contains("line 2") && message.contains("`limt`"), "{message}");
+        assert_eq!(hint, "did you mean `limit`?");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_setting() {
+        for (text, name) in [
+            ("[heal.stuck-posts]\nlimit = \"0s\"", "heal.stuck-posts.limit"),
+            ("[heal.stuck-posts]\nledger_coverage = 1.5", "heal.stuck-posts.ledger_coverage"),
+            ("[heal.stuck-posts]\nledger_coverage = nan", "heal.stuck-posts.ledger_coverage"),
+            ("[database]\nbatch = 0", "database.batch"),
+            ("[heal]\nmax_actions = 100001", "heal.max_actions"),
+            ("[posts]\ntable = \"\"", "posts.table"),
+        ] {
+            let (message, _) = Settings::from_toml(text).expect_err(text);
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_broken_value_does_not_echo_the_file() {
+        let (message, hint) = Settings::from_toml("password = hunter2secret\n").expect_err("no TOML value");
+        assert!(!format!("{message}{hint}").contains("hunter2"), "{message} {hint}");
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_with_their_unit() {
+        assert_eq!(Span::parse("30m").expect("minutes"), Span::seconds(1_800));
+        assert_eq!(Span::parse(" 7d ").expect("days"), Span::seconds(604_800));
+        assert!(Span::parse("30").is_err(), "a bare number has no unit");
+        assert!(Span::parse("-5m").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+            let _ = Settings::from_toml(&text);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What every command begins with: settings, a connection, the catalog, and the posts as found.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::database::catalog::Catalog;
+use crate::database::connect;
+use crate::database::session::{Limits, Session, StopFlag};
+use crate::database::url::ConnectSettings;
+use crate::error::Error;
+use crate::posts::mapping::{self, Mapping};
+use crate::settings::{Settings, Span};
+
+/// Where the database is named, and how long a command may take.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// How to connect.
+    pub target: ConnectSettings,
+    /// When the command must end.
+    pub deadline: Instant,
+    /// The signal that may ask it to end before.
+    pub stop: StopFlag,
+    /// The settings.
+    pub settings: Settings,
+}
+
+/// An open connection and what was found on it.
+#[derive(Debug)]
+pub struct Start {
+    /// Where it came from, to connect again.
+    pub origin: Origin,
+    /// The connection.
+    pub session: Session,
+    /// What the database looks like.
+    pub catalog: Catalog,
+    /// How long connecting took.
+    pub connected_in: Duration,
+}
+
+impl Origin {
+    /// Connects.
+    pub fn connect(&self) -> Result<Session, Error> {
+        let client = connect::connect(&self.target, self.deadline)?;
+        let limits = Limits {
+            statement: self.settings.database.statement_timeout.0,
+            lock: self.settings.database.lock_timeout.0,
+        };
+        Ok(Session::new(client, limits, self.deadline, self.stop.clone()))
+    }
+
+    /// Connects and reads the catalog.
+    pub fn open(self) -> Result<Start, Error> {
+        let begun = Instant::now();
+        let mut session = self.connect()?;
+        let connected_in = begun.elapsed();
+        let catalog = Catalog::read(
+            &mut session,
+            &mapping::relations(&self.settings),
+            self.target.schema.as_deref(),
+            &mapping::words(&self.settings),
+        )?;
+        Ok(Start { origin: self, session, catalog, connected_in })
+    }
+}
+
+impl Start {
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.origin.settings
+    }
+
+    /// The posts as found; fails where they cannot be told from each other.
+    pub fn mapping(&self) -> Result<Mapping, Error> {
+        Mapping::new(&self.origin.settings, &self.catalog)
+    }
+}
+
+/// Reads a length of time from a flag.
+pub fn span(flag: &str, text: &str) -> Result<Span, Error> {
+    Span::parse(text).map_err(|message| Error::Usage {
+        message: format!("{flag}: {message}"),
+        hint: format!("for example {flag} 30m"),
+    })
+}
+
+/// The deadline that `--timeout` sets.
+pub fn deadline(timeout: &str) -> Result<Instant, Error> {
+    let span = span("--timeout", timeout)?;
+    // A deadline beyond what the clock can hold is none; a year is as good as none for a pass.
+    let year = Duration::from_secs(366 * 86_400);
+    Ok(Instant::now() + span.0.min(year))
+}
+
+/// The sandbox's own configuration is the built-in one: a file of the working folder belongs to the real database.
+pub fn settings(config: Option<&PathBuf>) -> Result<Settings, Error> {
+    Settings::load(config.map(PathBuf::as_path))
+}
