@@ -10,6 +10,7 @@ pub mod database;
 pub mod doctor;
 pub mod error;
 pub mod exit;
+pub mod forecast;
 pub mod heal;
 pub mod posts;
 pub mod report;
