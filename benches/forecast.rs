@@ -39,7 +39,7 @@ use healer::forecast::capacity::{self, Sample};
 use healer::forecast::history::{History, Job, Outcome, Run};
 use healer::forecast::monitor::Monitor;
 use healer::forecast::{Knowledge, forecast};
-use rand::Rng;
+use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp1, StandardNormal, StudentT};

@@ -12,6 +12,7 @@ pub mod error;
 pub mod exit;
 pub mod forecast;
 pub mod heal;
+pub mod optimize;
 pub mod posts;
 pub mod report;
 #[cfg(feature = "sandbox")]

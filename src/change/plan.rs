@@ -188,7 +188,8 @@ impl Action {
 impl Plan {
     /// An empty plan that keeps at most `limit` actions.
     pub fn new(limit: usize) -> Self {
-        Self { actions: Vec::new(), overflow: 0, limit }
+        // Untouched pages cost nothing, while growing would hold the old and the new copy at once.
+        Self { actions: Vec::with_capacity(limit), overflow: 0, limit }
     }
 
     /// Adds an action; beyond the bound it is counted only.

@@ -284,7 +284,7 @@ fn gather(number: usize, job: &Job, history: &History, prior: Prior, rows: &mut 
 mod tests {
     use super::*;
     use crate::forecast::history::Run;
-    use rand::{Rng, SeedableRng};
+    use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     const MINUTE: i64 = 60_000_000;

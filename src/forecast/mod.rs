@@ -321,7 +321,7 @@ fn rise(job: &Job, history: &History, monitor: &Monitor, told: &mut JobForecast)
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rand::{Rng, SeedableRng};
+    use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
 
