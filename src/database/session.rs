@@ -344,6 +344,11 @@ impl Session {
         })
     }
 
+    /// Gives more time, to say what was done after `--timeout` came first.
+    pub fn extend(&mut self, time: Duration) {
+        self.deadline = self.deadline.max(Instant::now() + time);
+    }
+
     /// Whether the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
