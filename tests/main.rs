@@ -5,4 +5,5 @@
 mod support;
 
 mod sandbox;
+mod stuck_posts;
 mod test_support;

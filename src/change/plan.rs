@@ -150,6 +150,8 @@ pub struct Action {
     pub first_time: Option<DateTime<Utc>>,
     /// A word for the reason, for holds.
     pub code: &'static str,
+    /// Whether the post is held already: the hold gets another reason, and is no news.
+    pub known: bool,
     /// The reason in words.
     pub reason: Rc<str>,
     /// What it stands on.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use postgres::types::{FromSql, ToSql, Type};
+use postgres::types::{FromSql, Timestamp, ToSql, Type};
 use postgres::{Client, SimpleQueryMessage};
 
 use super::statement::Statement;
@@ -38,17 +38,31 @@ pub enum Param<'a> {
 }
 
 impl Param<'_> {
-    fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
+    fn typed(&self) -> (Box<dyn ToSql + Sync + '_>, Type) {
         match self {
-            Self::Text(value) => (value, Type::TEXT),
-            Self::Int(value) => (value, Type::INT8),
-            Self::Bool(value) => (value, Type::BOOL),
-            Self::Texts(value) => (value, Type::TEXT_ARRAY),
-            Self::OptionalTexts(value) => (value, Type::TEXT_ARRAY),
-            Self::Times(value) => (value, Type::TIMESTAMPTZ_ARRAY),
-            Self::Time(value) => (value, Type::TIMESTAMPTZ),
-            Self::Ints(value) => (value, Type::INT8_ARRAY),
+            Self::Text(value) => (Box::new(*value), Type::TEXT),
+            Self::Int(value) => (Box::new(*value), Type::INT8),
+            Self::Bool(value) => (Box::new(*value), Type::BOOL),
+            Self::Texts(value) => (Box::new(*value), Type::TEXT_ARRAY),
+            Self::OptionalTexts(value) => (Box::new(*value), Type::TEXT_ARRAY),
+            Self::Times(value) => {
+                let times: Vec<Option<Timestamp<DateTime<Utc>>>> = value.iter().map(|time| time.map(instant)).collect();
+                (Box::new(times), Type::TIMESTAMPTZ_ARRAY)
+            }
+            Self::Time(value) => (Box::new(value.map(instant)), Type::TIMESTAMPTZ),
+            Self::Ints(value) => (Box::new(*value), Type::INT8_ARRAY),
         }
+    }
+}
+
+/// What [`Instantly`] clamped goes back as what it was.
+fn instant(time: DateTime<Utc>) -> Timestamp<DateTime<Utc>> {
+    if time == DateTime::<Utc>::MIN_UTC {
+        Timestamp::NegInfinity
+    } else if time == DateTime::<Utc>::MAX_UTC {
+        Timestamp::PosInfinity
+    } else {
+        Timestamp::Value(time)
     }
 }
 
@@ -328,7 +342,9 @@ impl Session {
     pub fn rows(&mut self, statement: &Statement, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         self.round_trips += 1;
         log::trace!(target: "healer::sql", "{}", statement.name());
-        let typed: Vec<(&(dyn ToSql + Sync), Type)> = params.iter().map(Param::typed).collect();
+        let owned: Vec<(Box<dyn ToSql + Sync + '_>, Type)> = params.iter().map(Param::typed).collect();
+        let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+            owned.iter().map(|(value, kind)| (&**value, kind.clone())).collect();
         let rows =
             self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error))?;
         Ok(rows.into_iter().map(Row).collect())

@@ -527,8 +527,9 @@ impl<'a> Pass<'a> {
         }
         let mut codes = self.codes.clone();
         if !self.request.dry_run {
-            let new_holds =
-                self.plan.count(|action| action.change == Change::Hold && action.outcome == Outcome::Applied);
+            let new_holds = self
+                .plan
+                .count(|action| action.change == Change::Hold && action.outcome == Outcome::Applied && !action.known);
             let failed = self.plan.count(|action| matches!(action.outcome, Outcome::Failed(_)));
             if new_holds > 0 || failed > 0 || brake_on.is_some() {
                 codes.push(3);
