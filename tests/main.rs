@@ -4,5 +4,11 @@
 #[allow(dead_code)]
 mod support;
 
+mod command_line;
+mod configuration;
+mod connect;
+mod permissions;
+mod pooler;
 mod sandbox;
 mod test_support;
+mod url;
