@@ -95,6 +95,31 @@ impl Healer {
     }
 }
 
+/// Sends a signal, by the word of the shell: the program `kill` is not on every machine.
+pub fn signal(child: &Child, name: &str) {
+    let script = format!("kill -{name} {}", child.id());
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().expect("a shell").success());
+}
+
+/// A hash of every row of every table of a database: equal before and after what changes nothing.
+pub fn fingerprint(database: &TestDb) -> String {
+    let mut client = database.client();
+    let tables = client
+        .query(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+              WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
+            &[],
+        )
+        .expect("the tables");
+    let mut all = String::new();
+    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
+        let sql = format!("SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} t");
+        let hash: String = client.query_one(&sql, &[]).expect("a hash").get(0);
+        all.push_str(&format!("{table} {hash}\n"));
+    }
+    all
+}
+
 impl Ran {
     /// What an ended process gave.
     pub fn of(output: Output) -> Self {

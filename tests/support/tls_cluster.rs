@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 /// Ends the server when the pipe from the test process closes, however that process ends; says when it has ended.
 const KEEPER: &str = r#"
-(trap 'kill -QUIT "$pid"' TERM; "$1/postgres" -D "$2" & pid=$!; wait "$pid"; wait "$pid"; echo "the server ended" >&2) &
+(trap 'kill -INT "$pid"' TERM; "$1/postgres" -D "$2" & pid=$!; wait "$pid"; wait "$pid"; echo "the server ended" >&2) &
 read -r _; kill -TERM $!; wait"#;
 
 /// A running server, stopped when dropped.
@@ -115,7 +115,8 @@ impl TlsCluster {
         }
     }
 
-    fn stop(&mut self) {
+    /// Stops it in order; [`TlsCluster::up`] starts it again.
+    pub fn stop(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait();
