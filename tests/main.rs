@@ -4,6 +4,12 @@
 #[allow(dead_code)]
 mod support;
 
+mod command_line;
+mod configuration;
+mod connect;
+mod permissions;
+mod pooler;
 mod sandbox;
 mod stuck_posts;
 mod test_support;
+mod url;
