@@ -1,7 +1,8 @@
 //! Switches that take one safety rule out: what proves that the chaos kit notices when a rule is missing.
 //!
 //! Only a build with the feature `chaos-controls` has them, and no optimised build can have that feature.
-//! `HEALER_CHAOS_CONTROL` names the rule that is out: `status-check`, `ledgers` or `journal-transaction`.
+//! `HEALER_CHAOS_CONTROL` names the rule that is out: `status-check`, `ledgers`, `late-evidence` (what the ledgers
+//! say in the moment of the write) or `journal-transaction`.
 
 use crate::database::session::{Access, Session};
 use crate::database::statement::Template;
@@ -34,6 +35,9 @@ pub fn edited(template: &Template) -> String {
     }
     if is_out("ledgers") && template.name.starts_with("evidence/po") {
         return format!("{text}\n WHERE false\n");
+    }
+    if is_out("late-evidence") {
+        return text.replace("AND NOT EXISTS (SELECT 1 FROM sent s WHERE s.post = k.post)", "");
     }
     if is_out("journal-transaction") {
         return text.replace("INSERT INTO healer.action (", &format!("INSERT INTO {LATE} ("));

@@ -86,6 +86,10 @@ impl Campaign {
         for (point, deaths) in KillPoint::ALL.iter().zip(self.deaths) {
             let _ = write!(line, " died_{}={deaths}", point.name());
         }
+        let _ = write!(line, " cut_short={} skipped={} in_doubt={}", found.cut_short, found.skipped, found.in_doubt);
+        for (code, times) in &found.exits {
+            let _ = write!(line, " exit_{}={times}", if *code < 0 { "killed".to_owned() } else { code.to_string() });
+        }
         for (action, times) in &found.changes {
             let _ = write!(line, " {action}={times}");
         }
@@ -153,6 +157,12 @@ fn healer_without_its_status_check_is_caught() {
 #[test]
 fn healer_without_its_ledgers_is_caught() {
     is_caught(Control::Ledgers, 100);
+}
+
+#[cfg(feature = "chaos-controls")]
+#[test]
+fn healer_that_does_not_ask_again_when_it_writes_is_caught() {
+    is_caught(Control::LateEvidence, 1_000);
 }
 
 #[cfg(feature = "chaos-controls")]

@@ -69,8 +69,10 @@ const AUDIT: &str = "CREATE SCHEMA kit;
 CREATE TABLE kit.audit (id bigint GENERATED ALWAYS AS IDENTITY, post text, old_status text, new_status text,
     xid xid8 DEFAULT pg_current_xact_id(), who text DEFAULT current_setting('application_name'),
     seen_from timestamptz DEFAULT statement_timestamp());
+CREATE TABLE kit.slow AS SELECT 0 AS ms;
 CREATE FUNCTION kit.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO kit.audit (post, old_status, new_status) VALUES (new.decision_id, old.status, new.status);
+    PERFORM pg_sleep(s.ms / 1000.0 * random()) FROM kit.slow s WHERE s.ms > 0;
     RETURN NULL; END $$;
 CREATE TRIGGER kit_note AFTER UPDATE ON {posts} FOR EACH ROW
     WHEN (current_setting('application_name') IN ('healer', 'person')) EXECUTE FUNCTION kit.note();
@@ -156,14 +158,16 @@ impl Ground {
         tables
     }
 
-    /// Empties everything, and writes the posts of the last week.
-    pub fn reset(&mut self, coverage: Coverage) {
+    /// Empties everything, and writes the posts of the last week. Each change of a post then takes healer up to `slow`
+    /// milliseconds more: a busy disk.
+    pub fn reset(&mut self, coverage: Coverage, slow: u64) {
         let mut sql = if self.resets.is_multiple_of(TRUNCATE_EVERY) {
             format!("TRUNCATE {};", self.tables().join(", "))
         } else {
             self.tables().iter().map(|table| format!("DELETE FROM {table};")).collect()
         };
         self.resets += 1;
+        sql.push_str(&format!("UPDATE kit.slow SET ms = {slow} WHERE ms <> {slow};"));
         sql.push_str(
             "UPDATE healer.lease SET token = '', expires_at = '-infinity';
              INSERT INTO healer.setting (name, value) VALUES ('pruned', '1')

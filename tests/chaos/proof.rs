@@ -30,6 +30,14 @@ pub struct Found {
     pub changes: BTreeMap<String, u64>,
     /// Posts that wait for a person at the end.
     pub waiting: u64,
+    /// Runs that were ended while they were writing: some of their batches are there, and the run is not closed.
+    pub cut_short: u64,
+    /// Changes that were planned and not made, because the post had changed meanwhile.
+    pub skipped: u64,
+    /// Runs that could not tell how many changes they made.
+    pub in_doubt: u64,
+    /// How the runs ended: how many by exit code; -1 for those that were killed.
+    pub exits: BTreeMap<i32, u64>,
 }
 
 impl Found {
@@ -48,6 +56,12 @@ impl Found {
         self.double_posts += other.double_posts;
         self.untold_double_posts += other.untold_double_posts;
         self.waiting += other.waiting;
+        self.cut_short += other.cut_short;
+        self.skipped += other.skipped;
+        self.in_doubt += other.in_doubt;
+        for (code, times) in &other.exits {
+            *self.exits.entry(*code).or_default() += times;
+        }
         for (action, times) in &other.changes {
             *self.changes.entry(action.clone()).or_default() += times;
         }
@@ -271,7 +285,21 @@ fn compare_counts(scene: &Scene<'_>, journal: &[Entry], found: &mut Found) {
     let mut kit = scene.ground.db.client();
     let held = noted("SELECT post FROM healer.held_post", &mut kit);
     let waiting = noted("SELECT post FROM healer.id_recovery", &mut kit);
+    let short: i64 = kit
+        .query_typed_one(
+            "SELECT count(*) FROM healer.run r WHERE r.status = 'running'
+                AND EXISTS (SELECT 1 FROM healer.action a WHERE a.run_id = r.id)",
+            &[],
+        )
+        .expect("the runs are read")
+        .get(0);
+    found.cut_short += u64::try_from(short).unwrap_or(0);
     for ran in scene.ran {
+        *found.exits.entry(ran.code.unwrap_or(-1)).or_default() += 1;
+        if let Some(json) = &ran.json {
+            found.skipped += json["counts"]["skipped"].as_u64().unwrap_or(0);
+            found.in_doubt += u64::from(json["runId"].is_i64() && json["counts"]["applied"].is_null());
+        }
         let Some(json) = &ran.json else { continue };
         let (Some(run), Some(applied)) = (json["runId"].as_i64(), json["counts"]["applied"].as_u64()) else { continue };
         let listed: Vec<(String, String)> = json["actions"]

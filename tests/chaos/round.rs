@@ -29,13 +29,16 @@ pub enum Control {
     StatusCheck,
     /// healer without ledgers.
     Ledgers,
+    /// healer that asks the ledgers when it looks, and not again when it writes.
+    LateEvidence,
     /// healer with the journal in a transaction of its own.
     JournalTransaction,
 }
 
 impl Control {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OldRule, Self::StatusCheck, Self::Ledgers, Self::JournalTransaction];
+    pub const ALL: [Self; 5] =
+        [Self::OldRule, Self::StatusCheck, Self::Ledgers, Self::LateEvidence, Self::JournalTransaction];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Control {
             Self::OldRule => "old-rule",
             Self::StatusCheck => "status-check",
             Self::Ledgers => "ledgers",
+            Self::LateEvidence => "late-evidence",
             Self::JournalTransaction => "journal-transaction",
         }
     }
@@ -57,12 +61,19 @@ impl Control {
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     None,
+    /// None, and what it takes is measured: it is alone.
+    Measured,
     Kill,
     Term,
     /// `pg_terminate_backend`.
     Terminate,
-    /// The network cuts after so many bytes of one way.
-    Cut(Way, u64),
+    /// The network cuts after such a share, in thousandths, of the bytes that a run sends in one way; with `for_good`
+    /// nobody comes through after that.
+    Cut {
+        way: Way,
+        share: u64,
+        for_good: bool,
+    },
     /// Every chunk of one way comes late.
     Delay(Way, Duration),
     /// Nothing passes any more in one way; then the process is killed.
@@ -76,6 +87,8 @@ pub struct Ran {
     pub json: Option<Value>,
     /// Its exit code; `None` where it was killed.
     pub code: Option<i32>,
+    /// What it took, where it was not disturbed.
+    took: Option<Typical>,
 }
 
 /// What happened in a round.
@@ -107,8 +120,16 @@ pub struct Lane {
     grounds: Vec<Ground>,
     proxy: Proxy,
     dir: TempDir,
-    /// How long an undisturbed run takes, to kill it at any moment of its life.
-    typical: Duration,
+    /// What an undisturbed run takes, to kill it at any moment of its life.
+    typical: Typical,
+}
+
+/// What an undisturbed run takes.
+#[derive(Debug, Clone, Copy)]
+struct Typical {
+    time: Duration,
+    to_server: u64,
+    to_client: u64,
 }
 
 /// How a round calls healer.
@@ -119,8 +140,13 @@ struct Healer<'a> {
     proxy: &'a Proxy,
     admin: String,
     control: Option<Control>,
-    typical: Duration,
+    typical: Typical,
+    /// Whether all runs go through the proxy.
+    far: bool,
 }
+
+/// Messages that a run sends one after the other, and their answers.
+const ROUND_TRIPS: u32 = 80;
 
 impl Lane {
     /// A lane with all its databases.
@@ -130,7 +156,7 @@ impl Lane {
             grounds: Kind::ALL.into_iter().map(Ground::new).collect(),
             proxy: Proxy::start(Target::Unix(socket)).expect("a free port"),
             dir: tempfile::Builder::new().prefix("healer-chaos-").tempdir().expect("a temporary folder"),
-            typical: Duration::from_millis(40),
+            typical: Typical { time: Duration::from_millis(40), to_server: 50_000, to_client: 30_000 },
         }
     }
 
@@ -141,7 +167,7 @@ impl Lane {
         let ground = self.grounds.iter_mut().find(|ground| ground.kind == kind).expect("one of each kind");
         let coverage = dice.pick(&[Coverage::Full, Coverage::Full, Coverage::Half]);
         let on_unproven = dice.pick(&["auto", "requeue", "hold"]);
-        ground.reset(coverage);
+        ground.reset(coverage, dice.pick(&[0, 3, 8]));
         let config = self.dir.path().join("healer.toml");
         fs::write(&config, settings(kind, on_unproven, &mut dice)).expect("the settings are written");
 
@@ -163,21 +189,28 @@ impl Lane {
         ground.pass_time(dice.between(1_860, 7_200));
 
         // The storm: runs that are disturbed, while slow workers go on and others take up what was queued again.
-        let healer = Healer {
+        // In many rounds the database is far away: then much happens between looking and writing.
+        let far = dice.chance(60).then(|| Duration::from_micros(dice.between(500, 3_000)));
+        let mut healer = Healer {
             config,
             direct: ground.url("healer"),
             through_proxy: format!("{}&application_name=healer", self.proxy.url("postgres", ground.db.name())),
             proxy: &self.proxy,
             admin: ground.url("kit"),
             control: orders.control,
-            typical: self.typical,
+            typical: Typical { time: self.typical.time + far.unwrap_or_default() * ROUND_TRIPS, ..self.typical },
+            far: far.is_some(),
         };
         let ran = Mutex::new(Vec::new());
         let (one, late, kit) = (&mut ground.workers[0], &mut ground.slow, &mut ground.kit);
         let mut storm = Dice::new(&[orders.seed, number, 1]);
-        let calls: Vec<(Fault, Duration)> = (0..storm.between(2, 3))
-            .map(|call| (fault(call, &mut storm), moment(&mut storm, self.typical / 2)))
-            .collect();
+        let typical = healer.typical.time;
+        if let Some(far) = far {
+            self.proxy.delay(Way::ToServer, far);
+            self.proxy.delay(Way::ToClient, far);
+        }
+        let calls: Vec<(Fault, Duration)> =
+            (0..storm.between(2, 3)).map(|call| (fault(call, &mut storm), moment(&mut storm, typical / 2))).collect();
         tally.heals += calls.len() as u64 + 1;
         tally.disturbed += calls.iter().filter(|(fault, _)| !matches!(fault, Fault::None)).count() as u64;
         let second = |post: &str, before: u64, parts: usize| fate(number, post, before, parts, orders, 15, 0);
@@ -191,16 +224,25 @@ impl Lane {
                     ran.lock().expect("no panic").push(result);
                 });
             }
-            let (poster, typical) = (&poster, self.typical);
+            let poster = &poster;
             let mut dice = Dice::new(&[orders.seed, number, 3]);
             let jobs = std::mem::take(&mut slow);
             scope.spawn(move || {
                 // Spread over the life of the runs: before they look, while they decide, and while they write.
                 let pause = typical.mul_f64(1.5) / u32::try_from(jobs.len().max(1)).unwrap_or(1);
                 for job in jobs {
-                    thread::sleep(moment(&mut dice, pause * 2));
-                    let within = dice.chance(30).then(|| moment(&mut dice, typical / 4));
-                    poster.resume(late, job, within);
+                    if dice.chance(50) {
+                        await_healer(late, dice.pick(&["FETCH%", "WITH keys%"]), typical);
+                    } else {
+                        thread::sleep(moment(&mut dice, pause * 2));
+                    }
+                    let end = match dice.between(0, 9) {
+                        0..=3 => Fate::Die(KillPoint::Receipt),
+                        4 => Fate::FinishWithoutId { placeholder: dice.chance(50) },
+                        _ => Fate::Finish,
+                    };
+                    let within = (end == Fate::Finish && dice.chance(50)).then(|| moment(&mut dice, typical / 4));
+                    poster.resume(late, job, end, within);
                 }
             });
             let mut dice = Dice::new(&[orders.seed, number, 4]);
@@ -221,16 +263,16 @@ impl Lane {
             tally.found.violation(number, format!("after the storm: {left}"));
         }
 
+        healer.far = false;
+
         // The quiet hour: nobody dies, and one run has all the time it needs.
         ground.pass_time(dice.between(6 * 3_600 + 60, 7 * 3_600));
         let mut dice = Dice::new(&[orders.seed, number, 5]);
-        let begun = Instant::now();
-        let last = healer.heal(Fault::None, &mut dice);
-        let took = begun.elapsed().clamp(Duration::from_millis(5), Duration::from_secs(2));
-        self.typical = (self.typical * 7 + took) / 8;
+        let last = healer.heal(Fault::Measured, &mut dice);
         if orders.control.is_none() && !matches!(last.code, Some(0 | 3)) {
             tally.found.violation(number, format!("the quiet run ended with {:?}: {:?}", last.code, last.json));
         }
+        self.typical = last.took.unwrap_or(self.typical);
         ran.lock().expect("no panic").push(last);
         if orders.control.is_none() && dice.chance(30) {
             let url = ground.url("person");
@@ -309,17 +351,31 @@ fn fate(round: u64, post: &str, before: u64, parts: usize, orders: Orders, dying
 fn fault(call: u64, dice: &mut Dice) -> Fault {
     let way = dice.pick(&[Way::ToServer, Way::ToClient]);
     // The proxy has one weather: only the first run goes through it.
-    match dice.between(0, if call == 0 { 9 } else { 4 }) {
+    match dice.between(0, if call == 0 { 11 } else { 4 }) {
         0 => Fault::None,
         1 | 2 => Fault::Kill,
         3 => Fault::Term,
         4 => Fault::Terminate,
-        5..=7 => {
-            let most = if way == Way::ToServer { 45_000 } else { 60_000 };
-            Fault::Cut(way, dice.between(1, most))
-        }
-        8 => Fault::Delay(way, Duration::from_micros(dice.between(100, 2_000))),
+        // Most of what a run sends first is looking; what comes last is writing.
+        5..=9 => Fault::Cut {
+            way,
+            share: if dice.chance(30) { dice.between(0, 600) } else { dice.between(600, 1_050) },
+            for_good: dice.chance(30),
+        },
+        10 => Fault::Delay(way, Duration::from_micros(dice.between(100, 2_000))),
         _ => Fault::Stall(way),
+    }
+}
+
+/// Waits until a run sends a statement like this one, or for as long as a run takes.
+fn await_healer(client: &mut Client, statement: &str, most: Duration) {
+    let begun = Instant::now();
+    let sql = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'healer'
+            AND query LIKE '{statement}' AND state <> 'idle'"
+    );
+    while begun.elapsed() < most && client.query_typed(&sql, &[]).expect("the sessions are read").is_empty() {
+        thread::sleep(Duration::from_micros(300));
     }
 }
 
@@ -330,7 +386,7 @@ fn moment(dice: &mut Dice, most: Duration) -> Duration {
 
 impl Healer<'_> {
     fn command(&self, url: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_healer"));
+        let mut command = Command::new(binary());
         command
             .args(words)
             .args(["--format", "json", "--config"])
@@ -350,41 +406,55 @@ impl Healer<'_> {
     fn heal(&self, fault: Fault, dice: &mut Dice) -> Ran {
         if self.control == Some(Control::OldRule) {
             old_rule(&self.direct);
-            return Ran { json: None, code: None };
+            return Ran { json: None, code: None, took: None };
         }
-        let proxied = matches!(fault, Fault::Cut(..) | Fault::Delay(..) | Fault::Stall(_));
+        let proxied = matches!(fault, Fault::Measured | Fault::Cut { .. } | Fault::Delay(..) | Fault::Stall(_));
         match fault {
-            Fault::Cut(way, bytes) => self.proxy.cut_after(way, bytes),
+            Fault::Cut { way, share, .. } => {
+                let all = if way == Way::ToServer { self.typical.to_server } else { self.typical.to_client };
+                self.proxy.cut_after(way, (all * share / 1_000).max(1));
+            }
             Fault::Delay(way, delay) => self.proxy.delay(way, delay),
             _ => {}
         }
-        let url = if proxied { &self.through_proxy } else { &self.direct };
+        let url = if proxied || self.far { &self.through_proxy } else { &self.direct };
+        let (begun, accepted) = (Instant::now(), self.proxy.accepted());
+        let passed = (self.proxy.passed(Way::ToServer), self.proxy.passed(Way::ToClient));
+        // Its own session under another name, opened before: it does not count as left over.
+        let mut watch = matches!(fault, Fault::Kill | Fault::Term | Fault::Terminate)
+            .then(|| Client::connect(&self.admin, postgres::NoTls).expect("a connection"));
         let mut child = self.command(url, &["heal"]).spawn().expect("healer starts");
-        let when = moment(dice, self.typical.mul_f64(1.2));
+        if let Some(watch) = &mut watch {
+            // Half of them while they write.
+            if dice.chance(50) {
+                await_healer(watch, "WITH keys AS%", self.typical.time * 2);
+                thread::sleep(moment(dice, self.typical.time / 8));
+            } else {
+                thread::sleep(moment(dice, self.typical.time.mul_f64(1.2)));
+            }
+        }
         match fault {
             Fault::Kill => {
-                thread::sleep(when);
                 let _ = child.kill();
             }
-            Fault::Term => {
-                thread::sleep(when);
-                terminate(&child);
-            }
-            Fault::Terminate => {
-                // Its own connection: in another database's session, so that it does not count as left over.
-                let mut admin = Client::connect(&self.admin, postgres::NoTls).expect("a connection");
-                thread::sleep(when);
-                admin
-                    .batch_execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                          WHERE datname = current_database() AND application_name = 'healer' LIMIT 1",
-                    )
-                    .expect("a backend is ended");
+            Fault::Term => terminate(&child),
+            Fault::Terminate => watch
+                .expect("it watches")
+                .batch_execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                      WHERE datname = current_database() AND application_name = 'healer' LIMIT 1",
+                )
+                .expect("a backend is ended"),
+            Fault::Cut { for_good: true, .. } => {
+                while self.proxy.accepted() == accepted && child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                    thread::sleep(Duration::from_micros(300));
+                }
+                self.proxy.refuse();
             }
             Fault::Stall(way) => {
-                thread::sleep(when);
+                thread::sleep(moment(dice, self.typical.time.mul_f64(1.2)));
                 self.proxy.stall(way);
-                thread::sleep(moment(dice, self.typical / 2));
+                thread::sleep(moment(dice, self.typical.time / 2));
                 let _ = child.kill();
                 self.proxy.cut();
                 self.proxy.resume();
@@ -392,7 +462,12 @@ impl Healer<'_> {
             _ => {}
         }
         let output = child.wait_with_output().expect("healer ends");
-        Ran { json: serde_json::from_slice(&output.stdout).ok(), code: output.status.code() }
+        let took = matches!(fault, Fault::Measured).then(|| Typical {
+            time: begun.elapsed().clamp(Duration::from_millis(5), Duration::from_secs(2)),
+            to_server: self.proxy.passed(Way::ToServer) - passed.0,
+            to_client: self.proxy.passed(Way::ToClient) - passed.1,
+        });
+        Ran { json: serde_json::from_slice(&output.stdout).ok(), code: output.status.code(), took }
     }
 
     /// What a dry run still plans, `None` for nothing.
@@ -432,6 +507,11 @@ impl Healer<'_> {
         let output = self.command(url, &words).output().expect("healer runs");
         assert!(output.status.success(), "resolve {words:?}: {}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+/// The healer that must prove itself: the one of this build, or any that `scripts/chaos --binary` names.
+pub fn binary() -> PathBuf {
+    std::env::var_os("HEALER_CHAOS_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_healer").into(), PathBuf::from)
 }
 
 fn terminate(child: &Child) {

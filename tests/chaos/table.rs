@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use super::ground::{Coverage, Ground, Kind, Planned, post_id};
+use super::round::binary;
 use crate::support::poster::{Fate, KillPoint, Poster};
 
 /// Measures with `posts` deaths in each cell, and gives the table as Markdown.
@@ -58,7 +59,7 @@ fn cell(
     point: KillPoint,
     posts: usize,
 ) -> (usize, i64) {
-    ground.reset(coverage);
+    ground.reset(coverage, 0);
     let poster = Poster::new(ground.kind.ledgers(), true);
     let planned: Vec<Planned> = (0..posts)
         .map(|number| Planned {
@@ -73,7 +74,7 @@ fn cell(
     let fates = |_: &str, before: u64, _: usize| if before == 0 { Fate::Die(point) } else { Fate::Finish };
     poster.work(&mut ground.workers[0], &fates);
     ground.pass_time(3_600);
-    let status = Command::new(env!("CARGO_BIN_EXE_healer"))
+    let status = Command::new(binary())
         .args(["heal", "--quiet", "--config"])
         .arg(config)
         .current_dir("/")

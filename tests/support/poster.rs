@@ -189,13 +189,10 @@ impl Poster {
         slow
     }
 
-    /// A slow worker goes on to the end. `within`: it saves the status in a transaction that stays open for this long.
-    pub fn resume(&self, client: &mut Client, mut job: Job, within: Option<Duration>) {
-        job.fate = if job.fate == Fate::Pause(KillPoint::Claim) && job.progressive {
-            Fate::FinishWithoutId { placeholder: true }
-        } else {
-            Fate::Finish
-        };
+    /// A slow worker goes on, to what `fate` says. `within`: it saves the status in a transaction that stays open for
+    /// this long.
+    pub fn resume(&self, client: &mut Client, mut job: Job, fate: Fate, within: Option<Duration>) {
+        job.fate = fate;
         let Some(open) = within else {
             self.advance(client, &mut job);
             return;
@@ -203,6 +200,7 @@ impl Poster {
         if job.done != Some(KillPoint::Receipt) {
             job.fate = Fate::Pause(KillPoint::Receipt);
             self.advance(client, &mut job);
+            job.fate = fate;
         }
         client.batch_execute("BEGIN").expect("a transaction begins");
         let changed = self.save_status(client, &job);
