@@ -6,6 +6,8 @@
 pub mod change;
 pub mod cli;
 pub mod command;
+#[cfg(feature = "chaos-controls")]
+pub mod control;
 pub mod database;
 pub mod doctor;
 pub mod error;

@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 mod support;
 
+mod chaos;
 mod command_line;
 mod configuration;
 mod connect;

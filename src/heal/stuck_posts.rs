@@ -274,7 +274,9 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                 let look_for_id = without_id && settings.heal.missing_ids.enabled;
                 let entry = look_for_id.then(|| Action { change: Change::EnterRecovery, ..action.clone() });
                 plan.add(action);
-                entry.into_iter().for_each(|entry| plan.add(entry));
+                if let Some(entry) = entry {
+                    plan.add(entry);
+                }
             }
         }
         Ok(true)
@@ -310,7 +312,11 @@ fn values(change: Change, candidate: &Candidate, judgement: &Judgement, facts: &
     let proved = change == Change::MarkPosted;
     Values {
         external_id: judgement.external_id.as_deref().map(Box::from),
-        posted_at: if proved { judgement.posted_at.or(candidate.claimed_at.filter(|_| candidate.age_s.is_some())) } else { None },
+        posted_at: if proved {
+            judgement.posted_at.or(candidate.claimed_at.filter(|_| candidate.age_s.is_some()))
+        } else {
+            None
+        },
         decided_at: facts.iter().filter(|fact| fact.kind == Kind::Decided).filter_map(|fact| fact.at).max(),
     }
 }
