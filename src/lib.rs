@@ -11,6 +11,7 @@ pub mod control;
 pub mod database;
 pub mod doctor;
 pub mod error;
+pub mod errors;
 pub mod exit;
 pub mod forecast;
 pub mod heal;
