@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 mod support;
 
+mod cases;
 mod sandbox;
 mod stuck_posts;
 mod test_support;
