@@ -5,6 +5,7 @@
 mod support;
 
 mod cases;
+mod dry_run;
 mod sandbox;
 mod stuck_posts;
 mod test_support;
