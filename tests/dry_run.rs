@@ -63,12 +63,12 @@ fn undo_brings_every_row_back_and_the_next_heal_does_not_do_it_again() {
         let healer = Healer::on(&database).init();
         let before = hash(&database, shape.posts_table());
         let run = healer.heal(&[]).exits(3);
-        let healed = hash(&database, shape.posts_table());
-        assert_ne!(healed, before);
+        let after = hash(&database, shape.posts_table());
+        assert_ne!(after, before);
         let id = run.id().to_string();
 
         let dry = healer.run(&["undo", &id, "--dry-run"]).exits(0);
-        assert_eq!(hash(&database, shape.posts_table()), healed, "a dry undo writes nothing");
+        assert_eq!(hash(&database, shape.posts_table()), after, "a dry undo writes nothing");
         let undo = healer.run(&["undo", &id]).exits(0);
         assert_eq!(undo.json["restored"], dry.json["restored"]);
         assert_eq!(hash(&database, shape.posts_table()), before, "{shape:?}: bit by bit");
@@ -80,7 +80,7 @@ fn undo_brings_every_row_back_and_the_next_heal_does_not_do_it_again() {
         assert_eq!((&again.json["restored"], again.json["runId"].is_null()), (&0.into(), true));
         // An undo is a run like any other, and can be taken back.
         healer.run(&["undo", &undo.id().to_string()]).exits(0);
-        assert_eq!(hash(&database, shape.posts_table()), healed, "{shape:?}: undo of an undo");
+        assert_eq!(hash(&database, shape.posts_table()), after, "{shape:?}: undo of an undo");
     }
 }
 
