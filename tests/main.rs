@@ -5,7 +5,14 @@
 mod support;
 
 mod cases;
+mod chaos;
+mod command_line;
+mod configuration;
+mod connect;
 mod dry_run;
+mod permissions;
+mod pooler;
 mod sandbox;
 mod stuck_posts;
 mod test_support;
+mod url;

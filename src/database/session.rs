@@ -278,6 +278,8 @@ impl Session {
 
     /// As [`Session::begin`], and gives how many rows the last statement of `extra` changed.
     pub fn begin_counting(&mut self, access: Access, extra: &str) -> Result<u64, Error> {
+        // cursor_tuple_fraction: all candidates are read, so the plan for all of them is wanted, not the quickest first row.
+        // jit: compiling costs more than any of healer's statements runs.
         let mut sql = String::with_capacity(512 + extra.len());
         if self.open {
             sql.push_str("ROLLBACK; ");
@@ -294,7 +296,7 @@ impl Session {
             sql,
             "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL TimeZone = 'UTC'; SET LOCAL row_security = off; \
              SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
-             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; {extra}"
+             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; SET LOCAL jit = off; {extra}"
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
@@ -356,6 +358,11 @@ impl Session {
             message: "gave no row".into(),
             connection_lost: false,
         })
+    }
+
+    /// Gives more time, to say what was done after `--timeout` came first.
+    pub fn extend(&mut self, time: Duration) {
+        self.deadline = self.deadline.max(Instant::now() + time);
     }
 
     /// Whether the connection is closed.

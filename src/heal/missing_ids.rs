@@ -10,7 +10,7 @@ use super::{
     Check, CheckResult, Room, Shared, Status, ago, held_code, listed_ids, only_a_person_ends, orphan_id, stream,
     with_ledgers,
 };
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Values};
 use crate::database::session::Row;
 use crate::database::statement;
 use crate::error::Error;
@@ -120,9 +120,8 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                 change,
                 seen: candidate.posted_at,
                 seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                external_id: judgement.external_id.as_deref().map(Box::from),
-                posted_at: None,
-                decided_at: None,
+                values: Values { external_id: judgement.external_id.as_deref().map(Box::from), ..Values::default() }
+                    .boxed(),
                 first_time: candidate.first_time,
                 target: candidate.id.into_boxed_str(),
                 code: "missing_id",

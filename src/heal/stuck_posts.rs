@@ -14,7 +14,7 @@ use super::{
     Check, CheckResult, Room, Shared, Status, ago, doubt, held_code, listed_ids, only_a_person_ends, orphan_id, stream,
     with_ledgers,
 };
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Values};
 use crate::database::catalog::Relation;
 use crate::database::session::{Row, Session};
 use crate::database::statement;
@@ -261,16 +261,7 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                     change,
                     seen: candidate.claimed_at,
                     seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                    external_id: decision.judgement.external_id.as_deref().map(Box::from),
-                    posted_at: decision
-                        .judgement
-                        .posted_at
-                        .or(candidate.claimed_at.filter(|_| candidate.age_s.is_some())),
-                    decided_at: of_post
-                        .iter()
-                        .filter(|fact| fact.kind == Kind::Decided)
-                        .filter_map(|fact| fact.at)
-                        .max(),
+                    values: values(change, &candidate, &decision.judgement, of_post).boxed(),
                     first_time: candidate.first_time,
                     target: candidate.id.into_boxed_str(),
                     code: decision.code,
@@ -313,6 +304,20 @@ impl Tally {
             }
             None => self.no_time += 1,
         }
+    }
+}
+
+/// What is written beside the status: the proof's id and time, and for what a person decided, when that was.
+fn values(change: Change, candidate: &Candidate, judgement: &Judgement, facts: &[Fact]) -> Values {
+    let proved = change == Change::MarkPosted;
+    Values {
+        external_id: judgement.external_id.as_deref().map(Box::from),
+        posted_at: if proved {
+            judgement.posted_at.or(candidate.claimed_at.filter(|_| candidate.age_s.is_some()))
+        } else {
+            None
+        },
+        decided_at: facts.iter().filter(|fact| fact.kind == Kind::Decided).filter_map(|fact| fact.at).max(),
     }
 }
 
