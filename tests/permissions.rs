@@ -174,11 +174,7 @@ fn look(copy: &Copy) -> String {
 fn heal(copy: &Copy) -> String {
     let id = |n: u32| format!("00000000-0000-4000-8000-{n:012}");
     let mut all = String::new();
-    for command in [
-        &["heal"][..],
-        &["resolve", &id(23), "--fail"],
-        &["undo", "1"],
-    ] {
+    for command in [&["heal"][..], &["resolve", &id(23), "--fail"], &["undo", "1"]] {
         all.push_str(&outcome(&copy.healer("healer_heal", &[command, &["--format", "json"][..]].concat())));
     }
     let rows = copy.client().query(LEFT, &[]).expect("what is left");
