@@ -10,5 +10,6 @@ mod connect;
 mod permissions;
 mod pooler;
 mod sandbox;
+mod stuck_posts;
 mod test_support;
 mod url;

@@ -1,7 +1,11 @@
 //! What the tests stand on.
+pub mod binary;
 pub mod cluster;
 pub mod impostor;
 pub mod pooler;
+pub mod posts;
 pub mod program;
 pub mod proxy;
+pub mod proxy;
+pub mod state;
 pub mod tls_cluster;
