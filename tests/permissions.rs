@@ -80,7 +80,7 @@ VALUES ('self_healing', now() - interval '1 day', now() - interval '1 day', 3);
 const LEFT: &str = r"
 SELECT concat_ws(' ', 'post', decision_id, status, tweet_id, posted_at > now() - interval '1 minute', posted_at > now() - interval '5 hours',
                  updated_at > now() - interval '1 minute', error_message) FROM public.content_generation_metadata_comprehensive
-UNION ALL SELECT concat_ws(' ', 'action', target, action, reason, evidence, (SELECT string_agg(key, ',') FROM jsonb_object_keys(before) key)) FROM healer.action
+UNION ALL SELECT concat_ws(' ', 'action', target, action, reason, evidence, (after ->> 'posted_at')::timestamptz > now() - interval '1 hour', (SELECT string_agg(key, ',') FROM jsonb_object_keys(before) key)) FROM healer.action
 UNION ALL SELECT concat_ws(' ', 'held', post, code, resolution) FROM healer.held_post
 UNION ALL SELECT concat_ws(' ', 'recovery', post, resolved_by) FROM healer.id_recovery
 UNION ALL SELECT concat_ws(' ', 'run', id, status, exit_code, error) FROM healer.run
