@@ -12,7 +12,9 @@ pub mod database;
 pub mod doctor;
 pub mod error;
 pub mod exit;
+pub mod forecast;
 pub mod heal;
+pub mod optimize;
 pub mod posts;
 pub mod report;
 #[cfg(feature = "sandbox")]

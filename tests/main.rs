@@ -5,5 +5,12 @@
 mod support;
 
 mod chaos;
+mod command_line;
+mod configuration;
+mod connect;
+mod permissions;
+mod pooler;
 mod sandbox;
+mod stuck_posts;
 mod test_support;
+mod url;

@@ -458,6 +458,15 @@ impl<'a> Build<'a> {
                 posts.error_message
             ));
         }
+        let flag = features.as_ref().map(|read| {
+            let is_set = |mark: &str| format!("{read}::jsonb ->> '{mark}' = 'true'");
+            format!(
+                "CASE WHEN {} THEN 'receipt_write_failed' WHEN {} THEN 'needs_reconciliation' END",
+                is_set("receipt_write_failed"),
+                is_set("needs_reconciliation")
+            )
+        });
+        self.names.set("flag", of(flag, "NULL::text"));
         self.names.set("type", of(kind, "NULL::text"));
         self.names.set("parts", of(parts, "NULL::bigint"));
         self.names.set("thread_ids", of(thread_ids, "NULL::text"));

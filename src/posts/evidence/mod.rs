@@ -251,14 +251,20 @@ impl Ledgers {
         };
         let since = self.names.get("events_since_change").unwrap_or("$7::timestamptz").to_owned();
         let change = join(&reading, &self.names.with("events_since", since));
-        let ledgers_only = join(&reading, &self.names);
+        let measured: Vec<Template> = self
+            .all
+            .iter()
+            .filter(|ledger| ledger.access == Access::Readable && !ledger.derived)
+            .map(|ledger| ledger.template)
+            .collect();
+        let measured = join(&measured, &self.names);
         let mut everything = reading;
         if with_schema {
             everything.extend(OWN.iter().map(|(_, template)| *template));
         }
         let everything = join(&everything, &self.names);
         self.names.set("change_branches", change);
-        self.names.set("coverage_branches", ledgers_only);
+        self.names.set("coverage_branches", measured);
         self.names.set("branches", everything);
     }
 
