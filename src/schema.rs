@@ -5,7 +5,8 @@ use crate::database::session::{Access, Session};
 use crate::error::Error;
 
 /// The steps to the newest schema; step N makes version N out of version N − 1. Each is safe to repeat.
-pub const STEPS: &[&str] = &[include_str!("../sql/schema/001_healer.sql")];
+pub const STEPS: &[&str] =
+    &[include_str!("../sql/schema/001_healer.sql"), include_str!("../sql/schema/002_signals.sql")];
 
 /// What an init did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,5 +4,6 @@
 #[allow(dead_code)]
 mod support;
 
+mod observe;
 mod sandbox;
 mod test_support;

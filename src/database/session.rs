@@ -214,6 +214,8 @@ pub struct Session {
     deadline: Instant,
     stop: StopFlag,
     open: bool,
+    /// Whether the open transaction is READ ONLY and nothing failed in it, so that another check can use it on.
+    reading: bool,
     round_trips: u64,
 }
 
@@ -226,7 +228,7 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Wraps a connection.
     pub fn new(client: Client, limits: Limits, deadline: Instant, stop: StopFlag) -> Self {
-        Self { client, limits, deadline, stop, open: false, round_trips: 0 }
+        Self { client, limits, deadline, stop, open: false, reading: false, round_trips: 0 }
     }
 
     /// Statements sent so far, one round trip each.
@@ -265,6 +267,7 @@ impl Session {
     /// As [`Session::begin`], and gives how many rows the last statement of `extra` changed.
     pub fn begin_counting(&mut self, access: Access, extra: &str) -> Result<u64, Error> {
         let mut sql = String::with_capacity(512 + extra.len());
+        self.reading = false;
         if self.open {
             sql.push_str("ROLLBACK; ");
         }
@@ -284,17 +287,40 @@ impl Session {
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
-        Ok(self.batch_counts("begin", &sql)?.last().copied().unwrap_or(0))
+        let counts = self.batch_counts("begin", &sql)?;
+        self.reading = access == Access::ReadOnly;
+        Ok(counts.last().copied().unwrap_or(0))
+    }
+
+    /// Makes sure that a READ ONLY transaction is open: one in which nothing failed is used on, which saves the round
+    /// trip of another. READ COMMITTED: every statement sees what is committed by then.
+    pub fn read(&mut self) -> Result<(), Error> {
+        if self.reading { Ok(()) } else { self.begin(Access::ReadOnly, "") }
+    }
+
+    /// Runs statements without parameters in a transaction of their own and commits, all in one round trip.
+    pub fn transaction(&mut self, statements: &[Statement]) -> Result<(), Error> {
+        let mut sql = String::new();
+        for statement in statements {
+            sql.push_str(statement.sql().trim_end());
+            sql.push_str(";\n");
+        }
+        sql.push_str("COMMIT");
+        self.begin(Access::ReadWrite, &sql)?;
+        self.open = false;
+        Ok(())
     }
 
     /// Commits.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.open = false;
+        self.reading = false;
         self.batch("commit", "COMMIT")
     }
 
     /// Rolls back, if a transaction is open. A failure is not an error: the server rolls back by itself.
     pub fn rollback(&mut self) {
+        self.reading = false;
         if std::mem::take(&mut self.open)
             && let Err(error) = self.batch("rollback", "ROLLBACK")
         {
@@ -306,14 +332,17 @@ impl Session {
     pub fn batch(&mut self, what: &str, sql: &str) -> Result<(), Error> {
         self.round_trips += 1;
         log::trace!(target: "healer::sql", "{what}");
-        self.client.batch_execute(sql).map_err(|error| query_error(what, &error))
+        let done = self.client.batch_execute(sql).map_err(|error| query_error(what, &error));
+        self.reading &= done.is_ok();
+        done
     }
 
     /// Runs SQL without parameters and gives the rows that each of its statements changed or returned.
     pub fn batch_counts(&mut self, what: &str, sql: &str) -> Result<Vec<u64>, Error> {
         self.round_trips += 1;
-        let messages = self.client.simple_query(sql).map_err(|error| query_error(what, &error))?;
-        Ok(messages
+        let answer = self.client.simple_query(sql).map_err(|error| query_error(what, &error));
+        self.reading &= answer.is_ok();
+        Ok(answer?
             .iter()
             .filter_map(|message| match message {
                 SimpleQueryMessage::CommandComplete(count) => Some(*count),
@@ -328,8 +357,9 @@ impl Session {
         log::trace!(target: "healer::sql", "{}", statement.name());
         let typed: Vec<(&(dyn ToSql + Sync), Type)> = params.iter().map(Param::typed).collect();
         let rows =
-            self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error))?;
-        Ok(rows.into_iter().map(Row).collect())
+            self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error));
+        self.reading &= rows.is_ok();
+        Ok(rows?.into_iter().map(Row).collect())
     }
 
     /// Runs a statement that gives exactly one row.

@@ -40,6 +40,9 @@ templates! {
     MISSING_IDS = "heal/missing_ids";
     OLD_FAILED = "heal/old_failed";
     OPEN_POSTS = "heal/open_posts";
+    CIRCUIT_BREAKER = "heal/circuit_breaker";
+    BREAKER_SIGNALS = "heal/breaker_signals";
+    BREAKER_EVENTS = "heal/breaker_events";
     EVIDENCE = "evidence/evidence";
     COVERAGE = "evidence/coverage";
     EVIDENCE_POST_RECEIPTS = "evidence/post_receipts";

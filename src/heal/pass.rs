@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{CHECKS, Check, CheckResult, Room, Status};
+use super::{CHECKS, Check, CheckResult, Room, Status, circuit_breaker};
 use crate::change::batch::{Batches, Words};
 use crate::change::brake::{self, Decision, State};
 use crate::change::lease::{Lease, Taken};
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::posts::evidence::{Access as LedgerAccess, Ledgers};
 use crate::posts::mapping::Mapping;
-use crate::report::model::{Counts, Done, PassReport};
+use crate::report::model::{Counts, Done, HEALTH_KEYS, PassReport};
 use crate::settings::{PLAN_CEILING, Settings};
 use crate::start::Start;
 
@@ -154,6 +154,7 @@ impl<'a> Pass<'a> {
         let with_schema = self.with_schema();
         for check in checks {
             let settings = self.start.origin.settings.clone();
+            let target = &self.start.origin.target;
             let mut room = Room {
                 session: &mut self.start.session,
                 settings: &settings,
@@ -162,6 +163,9 @@ impl<'a> Pass<'a> {
                 now,
                 with_schema,
                 max_actions: self.request.max_actions,
+                connected_in: self.start.connected_in,
+                pooled: target.pooler_hint,
+                server: &self.start.catalog.server,
             };
             match check.run(&mut room, &mut self.plan) {
                 Ok(result) => self.results.push(result),
@@ -217,13 +221,35 @@ impl<'a> Pass<'a> {
                 let row = session.row(&statement::BRAKE_STATE.fill(&names), &[])?;
                 state.requeued_day = count(row.int("requeued_day")?);
                 state.latched = row.optional_time("braked_at")?.is_some();
-                state.breaker_open = row.bool("breaker_open")?.then(|| "reported by the application".to_owned());
                 let row = session.row(&statement::RESCUES_GONE_WRONG.fill(&names), &[])?;
                 state.rescued = count(row.int("rescued")?);
                 state.gone_wrong = count(row.int("gone_wrong")?);
             }
+            state.breaker_open = self.breaker_open()?;
         }
         Ok(state)
+    }
+
+    /// Whether the circuit breaker is open, in words: what its check found, or what it would find where it did not run.
+    /// That it could not be asked stops requeues like an open one; that nobody tells of it does not.
+    fn breaker_open(&mut self) -> Result<Option<String>, Error> {
+        if let Some(result) = self.results.iter().find(|result| result.name == circuit_breaker::NAME)
+            && !result.incomplete
+        {
+            let open = result.health.as_ref().is_some_and(|(_, value)| *value == Value::Bool(true));
+            return Ok(open.then(|| format!("the circuit breaker is open ({})", result.summary)));
+        }
+        let with_schema = self.with_schema();
+        let limits = &self.start.origin.settings.heal.circuit_breaker;
+        match circuit_breaker::read(&mut self.start.session, &self.mapping, with_schema) {
+            Ok(evidence) => {
+                let verdict = circuit_breaker::judge(&evidence, limits);
+                let open = verdict.open == Some(true);
+                Ok(open.then(|| format!("the circuit breaker is open ({})", verdict.words)))
+            }
+            Err(error) if error.stops_the_pass() => Err(error),
+            Err(error) => Ok(Some(format!("whether the circuit breaker is open could not be measured: {error}"))),
+        }
     }
 
     /// Marks as remaining what the brake or `--max-actions` keeps back.
@@ -330,14 +356,12 @@ impl<'a> Pass<'a> {
         let names = &self.mapping.names;
         let session = &mut self.start.session;
         session.check_stop()?;
-        session.begin(Access::ReadWrite, "")?;
-        session.rows(&statement::RELEASE_HOLDS.fill(names), &[])?;
-        session.rows(&statement::CLOSE_RECOVERY.fill(names), &[])?;
+        let mut statements = vec![statement::RELEASE_HOLDS.fill(names), statement::CLOSE_RECOVERY.fill(names)];
         if lease.prune {
-            let removed = session.row(&statement::PRUNE.fill(names), &[])?.int("removed")?;
-            log::info!(target: "healer", "pruned {removed} old rows of healer's own tables");
+            statements.push(statement::PRUNE.fill(names));
         }
-        session.commit()
+        // One round trip: what a pass costs on a slow line is its round trips.
+        session.transaction(&statements)
     }
 
     /// Writes the event, healer's heartbeat and the end of the run. What can no longer be written is said, not hidden.
@@ -500,9 +524,12 @@ impl<'a> Pass<'a> {
             && let Some(result) = self.results.iter_mut().find(|result| result.name == "stuck-posts")
         {
             result.status = result.status.max(Status::Critical);
-            result
-                .details
-                .push(format!("brake: {reason}; nothing more is requeued until `healer heal --max-actions N`"));
+            let latches = self.brake.as_ref().is_some_and(|brake| brake.latches);
+            result.details.push(if latches {
+                format!("brake: {reason}; nothing more is requeued until `healer heal --max-actions N`")
+            } else {
+                format!("not all are queued again: {reason}; the next run tries again")
+            });
         }
         for result in &mut self.results {
             let failed = self
@@ -539,8 +566,6 @@ impl<'a> Pass<'a> {
 
     fn report(&self, status: &'static str) -> PassReport {
         let words = &self.start.settings().posts.words;
-        let health =
-            |name: &str| self.results.iter().find(|result| result.name == name).and_then(|result| result.found);
         let mut notes = self.notes.clone();
         if self.request.dry_run && !self.with_schema() {
             notes.push("the schema healer does not exist yet (or is of another version): earlier rescues and holds are not known; `healer init` creates it".into());
@@ -555,16 +580,20 @@ impl<'a> Pass<'a> {
             &self.plan,
             &self.results,
             self.counts(),
-            json!({
-                "stuckPosts": health("stuck-posts"),
-                "nullTweetIds": health("missing-ids"),
-                "browserIssues": null,
-                "databaseIssues": null,
-                "circuitBreakerOpen": null,
-            }),
+            self.system_health(),
             notes,
             words,
         )
+    }
+
+    /// The figures that dashboards read: those that were measured, `null` for the others.
+    fn system_health(&self) -> Value {
+        let mut health: serde_json::Map<String, Value> =
+            HEALTH_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+        for (key, value) in self.results.iter().filter_map(|result| result.health.clone()) {
+            health.insert(key.to_owned(), value);
+        }
+        Value::Object(health)
     }
 
     fn counts(&self) -> Counts {

@@ -1,12 +1,13 @@
 //! How healer's words map to the user's tables: names and expressions for the statements of `sql/`.
 
 use crate::database::catalog::{Catalog, Column, Relation};
-use crate::database::statement::Names;
+use crate::database::statement::{self, Names, Template};
 use crate::error::Error;
 use crate::settings::{Settings, Span};
 
-/// How long a signal of the application is believed.
-const SIGNAL_FRESH: Span = Span::seconds(15 * 60);
+/// The sources of what only the application knows: placeholder, its signals, its events.
+const OBSERVATIONS: [(&str, Template, Template); 1] =
+    [("breaker_branches", statement::BREAKER_SIGNALS, statement::BREAKER_EVENTS)];
 
 /// Where the time comes from since when a post has been posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +143,7 @@ impl Mapping {
         build.optional_columns()?;
         build.limits()?;
         let events = build.events()?;
+        build.observations(events.as_ref());
         let (heartbeats, heartbeats_history) = build.heartbeats();
         let archived_label = build.has_label(&settings.posts.words.archived);
         Ok(Self {
@@ -495,8 +497,27 @@ impl<'a> Build<'a> {
         self.names.set("window", interval(heal.missing_ids.window));
         self.names.set("after", interval(heal.old_failed.after));
         self.names.set("rescue_window", interval(stuck.rescue_window));
-        self.names.set("breaker_fresh", interval(SIGNAL_FRESH));
+        self.names.set("breaker_window", interval(heal.circuit_breaker.window));
         Ok(())
+    }
+
+    /// What observes the system reads signals and events, as far as each can be read.
+    fn observations(&mut self, events: Option<&Relation>) {
+        let with_schema = self.catalog.schema_readable();
+        let with_events = events.is_some_and(Relation::readable);
+        for (placeholder, signals, told) in OBSERVATIONS {
+            let mut branches = Vec::new();
+            if with_schema {
+                branches.push(signals.fill(&self.names).sql().to_owned());
+            }
+            if with_events {
+                branches.push(told.fill(&self.names).sql().to_owned());
+            }
+            let nothing =
+                "SELECT ''::text AS source, ''::text AS kind, 0::bigint AS age_s, NULL::jsonb AS data WHERE false";
+            let sql = if branches.is_empty() { nothing.to_owned() } else { branches.join("UNION ALL\n") };
+            self.names.set(placeholder, sql);
+        }
     }
 
     fn events(&mut self) -> Result<Option<Relation>, Error> {
