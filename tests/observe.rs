@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::cluster::{Shape, TestDb, server};
+use crate::support::cluster::{Shape, TestDb};
 
 /// What a command gave.
 struct Given {
@@ -229,5 +229,92 @@ fn a_breaker_that_cannot_be_asked_stops_requeues_and_says_why() {
         database.value("SELECT count(*) FROM public.content_metadata WHERE status = 'queued'").as_deref(),
         Some("0")
     );
-    let _ = server();
+}
+
+#[test]
+fn the_browser_queue_is_what_the_signal_says_and_unknown_without_any_source() {
+    let database = ready(Shape::Minimal);
+    let key = "browserIssues";
+    assert_found(&check(&database, "browser-queue"), "unknown", "report_browser", key, &Value::Null);
+    for (queued, active, status, words, issues) in [
+        (5, 1, "ok", "5 operations wait", 0),
+        (6, 1, "warning", "6 operations wait", 1),
+        (10, 0, "warning", "10 operations wait", 1),
+        (11, 1, "critical", "11 operations wait", 1),
+        (11, 0, "critical", "suspected deadlock", 1),
+    ] {
+        database.run(&format!("SELECT healer.report_browser({queued}, {active}, 1)"));
+        assert_found(&check(&database, "browser-queue"), status, words, key, &issues.into());
+    }
+    database.run("UPDATE healer.signal SET reported_at = now() - interval '901 seconds'");
+    assert_found(&check(&database, "browser-queue"), "unknown", "15 min old", key, &Value::Null);
+    database.run("UPDATE healer.signal SET reported_at = now() + interval '1 hour'");
+    assert_found(&check(&database, "browser-queue"), "unknown", "5 signals lie in the future", key, &Value::Null);
+    database.run("DELETE FROM healer.signal; SELECT healer.report_browser(NULL, -1, 1)");
+    assert_found(&check(&database, "browser-queue"), "unknown", "without usable numbers", key, &Value::Null);
+    database.run("DROP TABLE public.system_events; DROP SCHEMA healer CASCADE");
+    assert_found(&check(&database, "browser-queue"), "unknown", "no event table", key, &Value::Null);
+}
+
+#[test]
+fn without_a_signal_events_of_waits_are_shown_as_indirect() {
+    let database = TestDb::new(Shape::Minimal);
+    let event = |kind: &str, data: &str, age: &str| {
+        database.run(&format!(
+            "INSERT INTO public.system_events (event_type, event_data, created_at) VALUES ('{kind}', '{data}', now() - interval '{age}')"
+        ));
+    };
+    // Innocent neighbours: another reason, another error, and one of two hours ago.
+    event("POSTING_QUEUE_BLOCKED", "{\"reason\": \"rate_limit\"}", "5 minutes");
+    event("error_post_failure", "{}", "5 minutes");
+    event("error_browser_queue_timeout", "{}", "61 minutes");
+    assert_found(&check(&database, "browser-queue"), "unknown", "neither", "browserIssues", &Value::Null);
+    event("error_browser_queue_timeout", "{}", "59 minutes");
+    event("POSTING_QUEUE_BLOCKED", "{\"reason\": \"browser_queue_full\"}", "50 minutes");
+    event("post_retry_scheduled", "{\"reason\": \"browser_queue_timeout\"}", "40 minutes");
+    let found = check(&database, "browser-queue");
+    assert_found(&found, "warning", "indirectly", "browserIssues", &1.into());
+    assert_eq!(found.0["found"], 3, "{:#}", found.0);
+}
+
+#[test]
+fn a_browser_that_is_held_too_long_is_asked_for_once_and_only_where_the_setting_allows_it() {
+    let on = "[heal.browser-queue]\nrequest_release = true\n";
+    let requests = "SELECT count(*) FROM healer.request";
+    let database = ready(Shape::Minimal);
+    database.run(
+        "SELECT healer.report_browser(12, 1, 1); SELECT healer.report_browser_op('reply_posting', 100, 200, true);
+         SELECT healer.report_browser_op('metrics_scraper', 100, 840000, NULL)",
+    );
+    let run = |config: &str, args: &[&str]| healer_as(&database.url(), config, args).text;
+    assert!(run(on, &["heal"]).contains("metrics_scraper has held it for 14 min"));
+    assert_eq!(database.value(requests).as_deref(), Some("0"), "critical for the first time");
+    assert!(run("", &["heal"]).contains("request_release"), "it says that it is switched off");
+    assert!(run(on, &["heal", "--dry-run"]).contains("would ask the application: release_browser of metrics_scraper"));
+    assert_eq!(database.value(requests).as_deref(), Some("0"));
+    assert!(run(on, &["heal"]).contains("asked the application: release_browser of metrics_scraper"));
+    assert!(run(on, &["heal"]).contains("asked for already"));
+    assert_eq!(database.value(requests).as_deref(), Some("1"));
+    let taken = "SELECT count(*) FROM healer.take_requests('release_browser')";
+    assert_eq!([database.value(taken), database.value(taken)].map(Option::unwrap), ["1", "0"]);
+    // The operation ended: nothing holds the browser any more.
+    database.run("SELECT healer.report_browser_op('metrics_scraper', 100, 900000, true)");
+    assert!(!run(on, &["heal"]).contains("metrics_scraper"));
+}
+
+#[test]
+fn what_is_only_observed_stands_in_the_event_and_is_no_change() {
+    let database = ready(Shape::Minimal);
+    database.run("SELECT healer.report_browser(12, 0, 1)");
+    for _ in 0..2 {
+        assert_eq!(healer(&database, &["heal", "--format", "json"]).json()["counts"]["planned"], 0);
+    }
+    let event =
+        "SELECT event_data->'actions'->0 FROM public.system_events WHERE event_type = 'self_healing_report' LIMIT 1";
+    let action: Value = serde_json::from_str(&database.value(event).expect("an event")).expect("JSON");
+    assert_eq!(action["type"], "browser_queue_critical");
+    assert_eq!(action["action"], "monitor_browser_queue");
+    assert_eq!((&action["severity"], &action["success"]), (&"critical".into(), &true.into()));
+    assert!(action["description"].as_str().is_some_and(|words| words.contains("12 operations wait")));
+    assert!(action["timestamp"].is_string());
 }

@@ -43,6 +43,10 @@ templates! {
     CIRCUIT_BREAKER = "heal/circuit_breaker";
     BREAKER_SIGNALS = "heal/breaker_signals";
     BREAKER_EVENTS = "heal/breaker_events";
+    BROWSER_QUEUE = "heal/browser_queue";
+    BROWSER_SIGNALS = "heal/browser_signals";
+    BROWSER_EVENTS = "heal/browser_events";
+    REQUEST = "change/request";
     EVIDENCE = "evidence/evidence";
     COVERAGE = "evidence/coverage";
     EVIDENCE_POST_RECEIPTS = "evidence/post_receipts";

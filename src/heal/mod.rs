@@ -3,6 +3,7 @@
 //! A check is a room of its own: it reads (`detect`), and says purely (`judge`) what each thing it found calls for. It
 //! never writes. A new check is one file here, its SQL beside it in `sql/heal/`, and one line in [`CHECKS`].
 
+pub mod browser_queue;
 pub mod circuit_breaker;
 pub mod missing_ids;
 pub mod old_failed;
@@ -173,8 +174,13 @@ pub trait Check {
 }
 
 /// The checks, in the order in which they run.
-pub const CHECKS: &[&dyn Check] =
-    &[&stuck_posts::StuckPosts, &missing_ids::MissingIds, &circuit_breaker::CircuitBreaker, &old_failed::OldFailed];
+pub const CHECKS: &[&dyn Check] = &[
+    &stuck_posts::StuckPosts,
+    &missing_ids::MissingIds,
+    &browser_queue::BrowserQueue,
+    &circuit_breaker::CircuitBreaker,
+    &old_failed::OldFailed,
+];
 
 /// Rows that one FETCH brings, and so posts that one statement asks the ledgers about.
 const CHUNK: usize = 1_000;

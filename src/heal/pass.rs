@@ -10,6 +10,7 @@ use crate::change::batch::{Batches, Words};
 use crate::change::brake::{self, Decision, State};
 use crate::change::lease::{Lease, Taken};
 use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::request;
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
@@ -39,6 +40,11 @@ pub fn heal(start: &mut Start, request: &Request) -> Result<Done, Error> {
     if request.dry_run {
         pass.detect(&checks)?;
         pass.brake()?;
+        for result in &mut pass.results {
+            if let Some(request) = &result.request {
+                result.details.push(format!("would ask the application: {} of {}", request.kind, request.target));
+            }
+        }
         return Ok(pass.done(None));
     }
     pass.start.catalog.require_writable()?;
@@ -277,6 +283,7 @@ impl<'a> Pass<'a> {
         self.brake()?;
         self.apply(lease)?;
         self.hold_refused(lease)?;
+        self.ask(lease)?;
         self.tidy(lease)
     }
 
@@ -347,6 +354,26 @@ impl<'a> Pass<'a> {
             {
                 result.held += 1;
             }
+        }
+        Ok(())
+    }
+
+    /// Leaves what the checks ask of the application, and says whether it did.
+    fn ask(&mut self, lease: &Lease) -> Result<(), Error> {
+        let seconds = self.start.settings().heal.interval.as_seconds().saturating_mul(2);
+        for result in &mut self.results {
+            let Some(request) = &result.request else { continue };
+            let (kind, target) = (request.kind, &request.target);
+            let said = match request::leave(&mut self.start.session, lease, request, seconds) {
+                Ok(Some(id)) => format!("asked the application: {kind} of {target} (healer.request {id})"),
+                Ok(None) => format!("{kind} of {target} is asked for already, and the application has not taken it up"),
+                Err(error) if error.stops_the_pass() => return Err(error),
+                Err(error) => {
+                    self.codes.push(3);
+                    format!("{kind} of {target} could not be asked for: {error}")
+                }
+            };
+            result.details.push(said);
         }
         Ok(())
     }

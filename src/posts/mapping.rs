@@ -6,8 +6,10 @@ use crate::error::Error;
 use crate::settings::{Settings, Span};
 
 /// The sources of what only the application knows: placeholder, its signals, its events.
-const OBSERVATIONS: [(&str, Template, Template); 1] =
-    [("breaker_branches", statement::BREAKER_SIGNALS, statement::BREAKER_EVENTS)];
+const OBSERVATIONS: [(&str, Template, Template); 2] = [
+    ("browser_branches", statement::BROWSER_SIGNALS, statement::BROWSER_EVENTS),
+    ("breaker_branches", statement::BREAKER_SIGNALS, statement::BREAKER_EVENTS),
+];
 
 /// Where the time comes from since when a post has been posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -497,6 +499,7 @@ impl<'a> Build<'a> {
         self.names.set("window", interval(heal.missing_ids.window));
         self.names.set("after", interval(heal.old_failed.after));
         self.names.set("rescue_window", interval(stuck.rescue_window));
+        self.names.set("browser_window", interval(heal.browser_queue.window));
         self.names.set("breaker_window", interval(heal.circuit_breaker.window));
         Ok(())
     }
