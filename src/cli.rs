@@ -163,6 +163,12 @@ pub struct Init {
     /// Print the SQL instead of running it
     #[arg(long)]
     pub print_sql: bool,
+    /// Note every run of the system's jobs by a trigger behind the heartbeat table
+    #[arg(long, conflicts_with = "untrack_jobs")]
+    pub track_jobs: bool,
+    /// Take that trigger away again
+    #[arg(long)]
+    pub untrack_jobs: bool,
 }
 
 /// Options of `resolve`.

@@ -318,3 +318,381 @@ fn what_is_only_observed_stands_in_the_event_and_is_no_change() {
     assert!(action["description"].as_str().is_some_and(|words| words.contains("12 operations wait")));
     assert!(action["timestamp"].is_string());
 }
+
+/// Thresholds at which every session is a finding.
+const EVERY_SESSION: &str =
+    "[heal.database]\ntransaction_warning = \"0s\"\nidle_warning = \"0s\"\nblocked_warning = \"0s\"\n";
+
+#[test]
+fn who_holds_a_transaction_and_who_blocks_whom_is_named() {
+    let database = ready(Shape::Minimal);
+    database.run("CREATE TABLE public.other ()");
+    assert_found(&check(&database, "database"), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    let connect = |name: &str| {
+        let url = format!("{}&application_name={name}", database.url());
+        postgres::Client::connect(&url, postgres::NoTls).unwrap_or_else(|error| panic!("{url}: {error}"))
+    };
+    let (mut holder, mut waiter) = (connect("holder"), connect("waiter"));
+    let pid = |client: &mut postgres::Client| -> i32 {
+        client.query_one("SELECT pg_backend_pid()", &[]).expect("a pid").get(0)
+    };
+    let (holds, waits) = (pid(&mut holder), pid(&mut waiter));
+    holder.batch_execute("BEGIN; LOCK TABLE public.other").expect("locked");
+    let waiting = std::thread::spawn(move || waiter.batch_execute("BEGIN; LOCK TABLE public.other; ROLLBACK"));
+    let waited = format!("SELECT count(*) FROM pg_locks WHERE pid = {waits} AND NOT granted");
+    while database.value(&waited).as_deref() != Some("1") {
+        std::thread::yield_now();
+    }
+    // Their ages are still below every default.
+    assert_found(&check(&database, "database"), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    while database
+        .value(&format!("SELECT state_change < now() - interval '1 s' FROM pg_stat_activity WHERE pid = {holds}"))
+        .as_deref()
+        != Some("true")
+    {
+        std::thread::yield_now();
+    }
+    let found = check_with(&database, EVERY_SESSION, "database");
+    let text = found.0.to_string();
+    assert_eq!(found.0["status"], "warning", "{text}");
+    assert!(
+        text.contains(&format!("pid {holds} (user postgres, application holder) has been idle in a transaction")),
+        "{text}"
+    );
+    assert!(text.contains(&format!("pid {waits} (user postgres, application waiter) has waited for a lock")), "{text}");
+    assert!(
+        text.contains(&format!(
+            "blocked by pid {holds} (user postgres, application holder): SELECT pg_terminate_backend({holds});"
+        )),
+        "{text}"
+    );
+    assert_eq!(found.1["systemHealth"]["databaseIssues"], found.0["found"]);
+    assert_eq!(found.1["actions"][0]["action"], "health_check");
+    assert_eq!(found.1["counts"]["planned"], 0);
+    holder.batch_execute("ROLLBACK").expect("rolled back");
+    waiting.join().expect("no panic").expect("it got the lock");
+}
+
+#[test]
+fn what_a_role_may_not_see_of_other_sessions_is_unknown() {
+    let database = ready(Shape::Minimal);
+    let role = format!("watcher_{}", database.name());
+    database.run(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};
+         GRANT USAGE ON SCHEMA healer TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA healer TO {role}"
+    ));
+    let look = || {
+        let document =
+            healer_as(&database.url_as(&role), "", &["heal", "--dry-run", "--format", "json", "--only", "database"])
+                .json();
+        (document["checks"][0].clone(), document)
+    };
+    assert_found(&look(), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    let mut other = database.client();
+    other.batch_execute("BEGIN").expect("begun");
+    let found = look();
+    assert_found(&found, "unknown", &format!("GRANT pg_monitor TO \\\"{role}\\\""), "databaseIssues", &Value::Null);
+    assert_eq!(found.0["found"], Value::Null);
+    database.run(&format!("GRANT pg_monitor TO {role}"));
+    assert_found(&look(), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    drop(other);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn deadlocks_are_counted_since_the_last_run() {
+    let database = ready(Shape::Minimal);
+    healer(&database, &["heal"]);
+    assert_found(&check(&database, "database"), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    // As if the last run had seen one deadlock less.
+    database.run("UPDATE healer.setting SET value = value || jsonb_build_object('deadlocks', (value ->> 'deadlocks')::int - 1) WHERE name = 'database_counters'");
+    assert_found(
+        &check(&database, "database"),
+        "warning",
+        "1 deadlocks since the last run",
+        "databaseIssues",
+        &1.into(),
+    );
+    healer(&database, &["heal"]);
+    assert_found(&check(&database, "database"), "ok", "PostgreSQL", "databaseIssues", &0.into());
+}
+
+#[test]
+fn dead_rows_of_the_posts_table_are_found_below_a_view_and_in_partitions() {
+    use crate::support::cluster::variant;
+    for (database, base) in [
+        (TestDb::new(Shape::Full), "content_generation_metadata_comprehensive"),
+        (TestDb::edited(&[variant::PARTITIONED]), "content_metadata"),
+    ] {
+        let unattended = if base == "content_metadata" { "content_metadata_0" } else { base };
+        let mut client = database.client();
+        client
+            .batch_execute(&format!(
+                "ALTER TABLE public.{unattended} SET (autovacuum_enabled = false);
+             INSERT INTO public.{base} (decision_id, content) SELECT n::text, 'x' FROM generate_series(1, 300) AS n;
+             DELETE FROM public.{base} WHERE decision_id::int > 100"
+            ))
+            .expect("rows");
+        // What a session has counted is certain to be seen once it has ended.
+        drop(client);
+        let dead = "SELECT sum(n_dead_tup) = 200 FROM pg_stat_user_tables";
+        while database.value(dead).as_deref() != Some("true") {
+            std::thread::yield_now();
+        }
+        let found = check_with(&database, "[heal.database]\ndead_rows_from = 100\n", "database");
+        assert_found(&found, "warning", "200 of 300 rows", "databaseIssues", &1.into());
+        assert_found(&found, "warning", "autovacuum is switched off", "databaseIssues", &1.into());
+        assert_found(&check(&database, "database"), "ok", "PostgreSQL", "databaseIssues", &0.into());
+    }
+}
+
+#[test]
+fn a_database_that_takes_no_writes_is_said_to_be_so_by_a_dry_run() {
+    let database = ready(Shape::Minimal);
+    database.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name()));
+    assert_found(
+        &check(&database, "database"),
+        "critical",
+        "default_transaction_read_only",
+        "databaseIssues",
+        &1.into(),
+    );
+}
+
+#[test]
+fn a_connection_that_fails_is_one_line_and_exit_75() {
+    let given = healer_as("postgres://nobody@127.0.0.1:1/nothing?sslmode=disable&connect_timeout=2", "", &["heal"]);
+    assert_eq!(given.code, 75, "{}", given.errors);
+    let critical: Vec<&str> = given.errors.lines().filter(|line| line.contains("[SELF_HEALING] critical")).collect();
+    assert_eq!(critical.len(), 1, "{}", given.errors);
+    assert!(!given.errors.contains("backtrace") && !given.errors.contains("panicked"), "{}", given.errors);
+}
+
+#[test]
+fn a_table_that_somebody_has_locked_ends_the_run_instead_of_making_it_wait_for_ever() {
+    let database = ready(Shape::Minimal);
+    let mut holder = database.client();
+    holder.batch_execute("BEGIN; LOCK TABLE public.system_events").expect("locked");
+    let given = healer_as(&database.url(), "[database]\nlock_timeout = \"1s\"\n", &["heal"]);
+    assert_eq!(given.code, 1, "{}", given.errors);
+    assert!(given.errors.contains("55P03"), "{}", given.errors);
+}
+
+const NEIGHBOURS: &str = "INSERT INTO public.job_heartbeats (job_name, last_success, last_run_status, updated_at)
+    SELECT name, now() - interval '1 minute', 'success', now() - interval '1 minute'
+      FROM unnest(ARRAY['posting', 'plan', 'reply_posting', 'metrics_scraper']) AS jobs (name)";
+
+#[test]
+fn each_sick_job_is_named_once_and_its_healthy_neighbours_are_not() {
+    let database = ready(Shape::Minimal);
+    let name = "job-heartbeats";
+    assert_found(&check(&database, name), "critical", "no job has ever given a sign of life", "", &Value::Null);
+    // healer's own line is no sign of life.
+    healer(&database, &["heal"]);
+    assert_eq!(database.value("SELECT count(*) FROM public.job_heartbeats").as_deref(), Some("1"));
+    assert_found(&check(&database, name), "critical", "no job has ever given a sign of life", "", &Value::Null);
+
+    database.run(NEIGHBOURS);
+    assert_found(&check(&database, name), "ok", "4 jobs give signs of life", "", &Value::Null);
+    database.run(
+        "INSERT INTO public.job_heartbeats (job_name, last_success, last_failure, last_run_status, last_error, consecutive_failures, updated_at) VALUES
+         ('hanging', now() - interval '1 day', NULL, 'running', NULL, 0, now() - interval '61 minutes'),
+         ('working', now() - interval '1 day', NULL, 'running', NULL, 0, now() - interval '59 minutes'),
+         ('failing', now() - interval '1 day', now(), 'failed', 'boom', 3, now()),
+         ('failed twice', now() - interval '1 day', now(), 'failure', 'boom', 2, now()),
+         ('starving', now() - interval '121 minutes', NULL, 'skipped', 'memory', 0, now()),
+         ('resting', now() - interval '119 minutes', NULL, 'skipped', 'memory', 0, now()),
+         ('ahead', now() + interval '1 hour', NULL, 'success', NULL, 0, now() + interval '1 hour'),
+         ('infinite', 'infinity', NULL, 'success', NULL, 0, now()),
+         ('nameless word', now(), NULL, 'purple', NULL, 0, now()),
+         ('nothing', NULL, NULL, NULL, NULL, 0, now());
+         UPDATE public.job_heartbeats SET last_success = now() - interval '31 minutes', updated_at = now() - interval '31 minutes'
+          WHERE job_name = 'reply_posting';
+         DELETE FROM public.job_heartbeats WHERE job_name = 'plan'",
+    );
+    let (found, _) = check(&database, name);
+    let lines: Vec<String> = found["details"]
+        .as_array()
+        .expect("details")
+        .iter()
+        .map(|line| line.as_str().unwrap_or("").to_owned())
+        .collect();
+    assert_eq!((&found["status"], &found["found"]), (&"warning".into(), &6.into()), "{lines:#?}");
+    for (job, words) in [
+        ("hanging", "running for 61 min"),
+        ("failing", "failed 3 times in a row (boom)"),
+        ("starving", "skipped every time (memory)"),
+        ("ahead", "gave no usable time"),
+        ("reply_posting", "late"),
+        ("plan", "never seen"),
+    ] {
+        let of_job: Vec<&String> = lines.iter().filter(|line| line.starts_with(&format!("{job}:"))).collect();
+        assert!(of_job.len() == 1 && of_job[0].contains(words), "{job}: {of_job:?}");
+    }
+    for job in ["working", "resting", "infinite", "nothing", "posting"] {
+        assert!(!lines.iter().any(|line| line.starts_with(&format!("{job}:"))), "{job}: {lines:#?}");
+    }
+    assert!(lines.iter().any(|line| line.contains("\"purple\"")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("2 times lie in the future")), "{lines:#?}");
+
+    database.run("UPDATE public.job_heartbeats SET last_success = now() - interval '2 hours', last_failure = NULL, updated_at = now() - interval '61 minutes'
+                   WHERE job_name <> 'self_healing'");
+    assert_found(&check(&database, name), "critical", "stand still", "", &Value::Null);
+    database.run("DROP TABLE public.job_heartbeats");
+    assert_found(&check(&database, name), "unknown", "is missing", "", &Value::Null);
+}
+
+#[test]
+fn heartbeats_with_one_row_a_run_are_judged_alike() {
+    use crate::support::cluster::variant;
+    let database = TestDb::edited(&[variant::HEARTBEAT_HISTORY]);
+    let name = "job-heartbeats";
+    assert_found(&check(&database, name), "critical", "no job has ever", "", &Value::Null);
+    database.run(
+        "INSERT INTO public.job_heartbeats (job_name, status, created_at)
+         SELECT name, 'success', now() - n * interval '5 minutes'
+           FROM unnest(ARRAY['posting', 'plan', 'reply_posting', 'metrics_scraper']) AS jobs (name), generate_series(0, 9) AS n;
+         INSERT INTO public.job_heartbeats (job_name, status, created_at)
+         SELECT 'learned and late', 'success', now() - interval '25 minutes' - n * interval '10 minutes' FROM generate_series(0, 9) AS n
+         UNION ALL SELECT 'learned and well', 'success', now() - interval '15 minutes' - n * interval '10 minutes' FROM generate_series(0, 9) AS n
+         UNION ALL SELECT 'failing', 'failed', now() - n * interval '1 minute' FROM generate_series(1, 3) AS n
+         UNION ALL SELECT 'failing', 'success', now() - interval '4 minutes'
+         UNION ALL SELECT 'recovered', 'failure', now() - n * interval '1 minute' FROM generate_series(2, 9) AS n
+         UNION ALL SELECT 'recovered', 'success', now() - interval '1 minute'
+         UNION ALL SELECT 'self_healing', 'failure', now() - n * interval '1 minute' FROM generate_series(2, 9) AS n",
+    );
+    let (found, _) = check(&database, name);
+    let text = found["details"].to_string();
+    assert_eq!((&found["status"], &found["found"]), (&"warning".into(), &2.into()), "{found:#}");
+    assert!(text.contains("learned and late: late") && text.contains("failing: failed 3 times in a row"), "{text}");
+    // Acting works with this shape too, and there is nothing to note: the table has the history.
+    healer(&database, &["init"]);
+    assert_eq!(healer(&database, &["heal"]).code, 0);
+    assert_eq!(database.value("SELECT count(*) FROM healer.job_run").as_deref(), Some("0"));
+}
+
+#[test]
+fn a_pass_notes_the_runs_that_changed_and_intervals_are_learned_from_them() {
+    let database = ready(Shape::Minimal);
+    database.run(NEIGHBOURS);
+    let runs = "SELECT count(*) FROM healer.job_run";
+    healer(&database, &["heal", "--dry-run"]);
+    assert_eq!(database.value(runs).as_deref(), Some("0"), "a dry run notes nothing");
+    for _ in 0..2 {
+        healer(&database, &["heal"]);
+        assert_eq!(database.value(runs).as_deref(), Some("4"));
+    }
+    database.run("UPDATE public.job_heartbeats SET last_failure = now(), last_run_status = 'failed', last_error = 'boom' WHERE job_name = 'plan'");
+    healer(&database, &["heal"]);
+    assert_eq!(
+        database.value("SELECT job || ' ' || status || ' ' || error || ' ' || source FROM healer.job_run ORDER BY id DESC LIMIT 1").as_deref(),
+        Some("plan failure boom pass")
+    );
+    // Learned from five gaps of ten minutes: late after twenty.
+    database.run(
+        "INSERT INTO healer.job_run (job, status, at, source)
+         SELECT 'unknown to the settings', 'success', now() - interval '21 minutes' - n * interval '10 minutes', 'pass' FROM generate_series(0, 5) AS n;
+         INSERT INTO public.job_heartbeats (job_name, last_success, last_run_status, updated_at)
+         VALUES ('unknown to the settings', now() - interval '21 minutes', 'success', now() - interval '21 minutes')",
+    );
+    assert_found(&check(&database, "job-heartbeats"), "warning", "it runs every 10 min", "", &Value::Null);
+}
+
+#[test]
+fn the_trigger_notes_every_run_exactly_and_can_be_taken_away() {
+    let database = ready(Shape::Minimal);
+    let given = healer(&database, &["init", "--track-jobs"]);
+    assert_eq!(given.code, 0, "{}", given.errors);
+    assert!(healer(&database, &["init", "--track-jobs", "--print-sql"]).text.contains("CREATE TRIGGER healer_job_run"));
+    for _ in 0..2 {
+        database.run("INSERT INTO public.job_heartbeats AS h (job_name, last_run_status, updated_at) VALUES ('plan', 'running', now() - interval '90 seconds')
+                      ON CONFLICT (job_name) DO UPDATE SET last_run_status = 'running', updated_at = now() - interval '90 seconds'");
+        database.run("UPDATE public.job_heartbeats SET last_run_status = 'success', last_success = now(), updated_at = now() WHERE job_name = 'plan'");
+    }
+    let exact = "SELECT count(*) || ' ' || min(duration_ms) / 1000 || ' ' || min(source) FROM healer.job_run WHERE status = 'success'";
+    assert_eq!(database.value(exact).as_deref(), Some("2 90 trigger"));
+    // Odd values never fail the job's own write.
+    database.run("UPDATE public.job_heartbeats SET last_run_status = NULL; UPDATE public.job_heartbeats SET last_run_status = 'purple', updated_at = 'infinity'");
+    assert!(database.value("SELECT count(*) FROM healer.job_run").is_some());
+    healer(&database, &["heal"]);
+    assert_eq!(database.value("SELECT count(*) FROM healer.job_run WHERE source = 'pass'").as_deref(), Some("0"));
+    assert_eq!(healer(&database, &["init", "--untrack-jobs"]).code, 0);
+    assert_eq!(database.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'healer_job_run'").as_deref(), Some("0"));
+    assert_eq!(healer(&database, &["init", "--track-jobs", "--untrack-jobs"]).code, 2);
+}
+
+/// Posts of the last 28 days, one each `minutes`, and one that has been ready for a day.
+fn posted_each(minutes: u32, silent_minutes: u32) -> String {
+    format!(
+        "INSERT INTO public.content_metadata (decision_id, content, status, posted_at, updated_at, tweet_id)
+         SELECT 'posted ' || n, 'x', 'posted', now() - {silent_minutes} * interval '1 minute' - n * {minutes} * interval '1 minute', now(), '1'
+           FROM generate_series(0, 40000 / {minutes}) AS n;
+         INSERT INTO public.content_metadata (decision_id, content, status, scheduled_at)
+         VALUES ('ready', 'x', 'queued', now() - interval '1 day')"
+    )
+}
+
+#[test]
+fn silence_is_measured_by_what_is_usual_at_this_hour() {
+    let name = "silence";
+    for (minutes, silent, status) in
+        [(10, 29, "ok"), (10, 31, "warning"), (10, 91, "critical"), (60, 100, "ok"), (60, 151, "warning")]
+    {
+        let database = TestDb::new(Shape::Minimal);
+        database.run(&posted_each(minutes, silent));
+        let found = check(&database, name);
+        assert_eq!(found.0["status"], status, "each {minutes} min, silent for {silent} min: {:#}", found.0);
+        if status != "ok" {
+            assert_found(
+                &found,
+                status,
+                "ready 1 → claimed 0 → attempted ? → posted 0; nothing claims them",
+                "",
+                &Value::Null,
+            );
+        }
+        // With nothing ready there is nothing to be said.
+        database.run("UPDATE public.content_metadata SET status = 'cancelled' WHERE status = 'queued'");
+        assert_found(&check(&database, name), "ok", "0 posts are ready", "", &Value::Null);
+    }
+}
+
+#[test]
+fn before_a_usual_hour_is_known_a_setting_decides_and_without_times_it_is_unknown() {
+    let database = TestDb::new(Shape::Minimal);
+    let name = "silence";
+    assert_found(&check(&database, name), "ok", "nothing was ever posted", "", &Value::Null);
+    let ready = |minutes: u32| {
+        database.run(&format!(
+            "DELETE FROM public.content_metadata; INSERT INTO public.content_metadata (decision_id, content, status, scheduled_at)
+             VALUES ('ready', 'x', 'ready', now() - interval '{minutes} minutes'), ('later', 'x', 'queued', now() + interval '1 hour');
+             INSERT INTO public.content_metadata (decision_id, content, status, posted_at) VALUES ('ahead', 'x', 'posted', now() + interval '1 hour')"
+        ));
+    };
+    ready(119);
+    assert_found(&check(&database, name), "ok", "1 posts were posted in the future", "", &Value::Null);
+    ready(121);
+    assert_found(&check(&database, name), "warning", "planned 1 → ready 1", "", &Value::Null);
+    ready(361);
+    assert_found(&check(&database, name), "critical", "planned 1 → ready 1", "", &Value::Null);
+    database.run("ALTER TABLE public.content_metadata DROP COLUMN posted_at");
+    assert_found(&check(&database, name), "unknown", "no column tells when", "", &Value::Null);
+}
+
+#[test]
+fn attempts_that_never_end_as_posted_are_seen_as_where_it_stops() {
+    let database = TestDb::new(Shape::Full);
+    database.run(
+        "INSERT INTO public.content_generation_metadata_comprehensive (decision_id, content, status, scheduled_at, updated_at)
+         VALUES ('ready', 'x', 'queued', now() - interval '3 hours', now()), ('claimed', 'x', 'posting', now() - interval '3 hours', now())",
+    );
+    assert_found(
+        &check(&database, "silence"),
+        "warning",
+        "attempted 0 → posted 0; they are claimed and not attempted",
+        "",
+        &Value::Null,
+    );
+    database.run("INSERT INTO public.post_attempts (decision_id) VALUES ('claimed')");
+    assert_found(&check(&database, "silence"), "warning", "attempted 1 → posted 0; attempts begin", "", &Value::Null);
+}

@@ -142,6 +142,11 @@ impl Row {
         self.get(column)
     }
 
+    /// A `boolean` or NULL.
+    pub fn optional_bool(&self, column: &str) -> Result<Option<bool>, Error> {
+        self.get(column)
+    }
+
     /// A `timestamptz` that is never NULL.
     pub fn time(&self, column: &str) -> Result<DateTime<Utc>, Error> {
         Ok(self.get::<Instantly>(column)?.0)

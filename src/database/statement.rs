@@ -46,6 +46,15 @@ templates! {
     BROWSER_QUEUE = "heal/browser_queue";
     BROWSER_SIGNALS = "heal/browser_signals";
     BROWSER_EVENTS = "heal/browser_events";
+    DATABASE = "heal/database";
+    DATABASE_COUNTERS = "change/database_counters";
+    JOB_HEARTBEATS = "heal/job_heartbeats";
+    JOB_HEARTBEATS_HISTORY = "heal/job_heartbeats_history";
+    JOB_HISTORY = "heal/job_history";
+    SILENCE = "heal/silence";
+    JOB_RUNS = "change/job_runs";
+    TRACK_JOBS = "change/track_jobs";
+    UNTRACK_JOBS = "change/untrack_jobs";
     REQUEST = "change/request";
     EVIDENCE = "evidence/evidence";
     COVERAGE = "evidence/coverage";

@@ -179,7 +179,7 @@ fn read(room: &mut Room<'_>) -> Result<Facts, Error> {
             (row.int("age_s")?, row.optional_text("kind")?.unwrap_or_default(), row.json("data")?);
         match row.text("source")?.as_str() {
             "queue" => {
-                facts.reports.push(Report { age_s, queued: number(&data, "queued"), active: number(&data, "active") })
+                facts.reports.push(Report { age_s, queued: number(&data, "queued"), active: number(&data, "active") });
             }
             "op" => {
                 let held_s = number(&data, "held_ms").unwrap_or(0).max(0) / 1_000;

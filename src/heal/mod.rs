@@ -5,9 +5,12 @@
 
 pub mod browser_queue;
 pub mod circuit_breaker;
+pub mod database;
+pub mod job_heartbeats;
 pub mod missing_ids;
 pub mod old_failed;
 pub mod pass;
+pub mod silence;
 pub mod stuck_posts;
 
 use std::collections::HashMap;
@@ -178,8 +181,11 @@ pub const CHECKS: &[&dyn Check] = &[
     &stuck_posts::StuckPosts,
     &missing_ids::MissingIds,
     &browser_queue::BrowserQueue,
+    &database::Database,
     &circuit_breaker::CircuitBreaker,
     &old_failed::OldFailed,
+    &job_heartbeats::JobHeartbeats,
+    &silence::Silence,
 ];
 
 /// Rows that one FETCH brings, and so posts that one statement asks the ledgers about.

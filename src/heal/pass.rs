@@ -11,6 +11,7 @@ use crate::change::brake::{self, Decision, State};
 use crate::change::lease::{Lease, Taken};
 use crate::change::plan::{Action, Change, Outcome, Plan};
 use crate::change::request;
+use crate::database::catalog::Relation;
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
@@ -20,6 +21,9 @@ use crate::posts::mapping::Mapping;
 use crate::report::model::{Counts, Done, HEALTH_KEYS, PassReport};
 use crate::settings::{PLAN_CEILING, Settings};
 use crate::start::Start;
+
+/// The trigger that notes the runs of jobs.
+pub const JOBS_TRIGGER: &str = "healer_job_run";
 
 /// What `healer heal` was asked.
 #[derive(Debug, Clone, Default)]
@@ -383,7 +387,19 @@ impl<'a> Pass<'a> {
         let names = &self.mapping.names;
         let session = &mut self.start.session;
         session.check_stop()?;
-        let mut statements = vec![statement::RELEASE_HOLDS.fill(names), statement::CLOSE_RECOVERY.fill(names)];
+        let mut statements = vec![
+            statement::RELEASE_HOLDS.fill(names),
+            statement::CLOSE_RECOVERY.fill(names),
+            statement::DATABASE_COUNTERS.fill(names),
+        ];
+        // The trigger of `init --track-jobs` notes runs exactly; without it a pass notes what has changed.
+        let tracked = |table: &Relation| table.triggers.iter().any(|trigger| trigger.name == JOBS_TRIGGER);
+        if let Some(table) = self.mapping.heartbeats.as_ref().filter(|table| table.readable() && !tracked(table))
+            && !self.mapping.heartbeats_history
+        {
+            log::debug!(target: "healer", "noting the runs that {} tells of", table.quoted);
+            statements.push(statement::JOB_RUNS.fill(names));
+        }
         if lease.prune {
             statements.push(statement::PRUNE.fill(names));
         }

@@ -3,7 +3,11 @@
 use crate::database::catalog::{Catalog, Column, Relation};
 use crate::database::statement::{self, Names, Template};
 use crate::error::Error;
+use crate::heal::job_heartbeats::{FAILURE_WORDS, SUCCESS_WORDS};
 use crate::settings::{Settings, Span};
+
+/// The lines that healer keeps among the heartbeats: no sign of life of the system.
+pub const OWN_JOBS: [&str; 4] = ["self_healing", "performance_optimizer", "autonomous_optimizer", "error_analysis"];
 
 /// The sources of what only the application knows: placeholder, its signals, its events.
 const OBSERVATIONS: [(&str, Template, Template); 2] = [
@@ -146,6 +150,7 @@ impl Mapping {
         build.limits()?;
         let events = build.events()?;
         build.observations(events.as_ref());
+        build.jobs();
         let (heartbeats, heartbeats_history) = build.heartbeats();
         let archived_label = build.has_label(&settings.posts.words.archived);
         Ok(Self {
@@ -312,6 +317,13 @@ impl<'a> Build<'a> {
             }
         }
         self.names.set("open_words", open.join(", "));
+        let mut waiting = Vec::new();
+        for word in [&words.queued, &words.ready] {
+            if !word.is_empty() && self.has_label(word) {
+                waiting.push(self.catalog.literal(word)?);
+            }
+        }
+        self.names.set("waiting_words", waiting.join(", "));
         Ok(())
     }
 
@@ -352,6 +364,11 @@ impl<'a> Build<'a> {
         names.set("scheduled_at", expression(time(&posts.scheduled_at)));
         names.set("posted_at", expression(posted));
         names.set("posted_at_column", posted.map_or_else(|| "posted_at".into(), |c| c.quoted.clone()));
+        names.set(
+            "silence_then",
+            posted.map_or_else(|| "t.at".into(), |column| now_as(column, zone).replace("now()", "t.at")),
+        );
+        names.set("attempts", "NULL::bigint");
         names.set("posted_at_now", posted.map_or_else(|| "now()".into(), |c| now_as(c, zone)));
         names.set("changed_at", expression(updated));
         match posted.filter(|column| column.may_update) {
@@ -504,10 +521,26 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    /// What is known of the jobs' history, and the words that jobs write.
+    fn jobs(&mut self) {
+        let history = if self.catalog.schema_readable() {
+            statement::JOB_HISTORY.fill(&self.names).sql().trim_end().to_owned()
+        } else {
+            "SELECT NULL::bigint AS interval_s, NULL::bigint AS runs".to_owned()
+        };
+        let quoted = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+        self.names.set("job_history", history);
+        self.names.set("own_jobs", quoted(&OWN_JOBS));
+        self.names.set("success_words", quoted(SUCCESS_WORDS));
+        self.names.set("failure_words", quoted(FAILURE_WORDS));
+    }
+
     /// What observes the system reads signals and events, as far as each can be read.
     fn observations(&mut self, events: Option<&Relation>) {
         let with_schema = self.catalog.schema_readable();
         let with_events = events.is_some_and(Relation::readable);
+        let before = "(SELECT s.value FROM healer.setting s WHERE s.name = 'database_counters')";
+        self.names.set("database_before", if with_schema { before } else { "NULL::jsonb" });
         for (placeholder, signals, told) in OBSERVATIONS {
             let mut branches = Vec::new();
             if with_schema {
