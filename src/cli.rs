@@ -145,7 +145,8 @@ pub struct Report {
     /// How far back to look
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: String,
-    /// Exit 4 when the last successful run of a pass is older than this
+    /// Exit 4 when the last successful run of a pass is older than this [default: twice the pass's interval, for passes
+    /// that were ever run; `heal` 30m]
     #[arg(long, value_name = "TIME")]
     pub max_age: Option<String>,
 }

@@ -192,7 +192,7 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
     let (since, max_age) = report_spans.unwrap_or((crate::settings::Span::seconds(604_800), None));
     let report = health::read(start, since, max_age)?;
     let exit_code = exit::strongest([report.exit_code, if report.too_old { 4 } else { 0 }]);
-    let well = report.exit_code == 0 && !report.too_old && report.verdict.starts_with("no post is stuck");
+    let well = report.exit_code == 0 && !report.too_old && report.well;
     Ok(Output {
         table: health::tables(&report, look(global)),
         quiet: if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) },
@@ -367,8 +367,10 @@ fn sandbox(global: &Global, around: &Surroundings<'_>) -> Result<Option<crate::s
     if !global.quiet {
         let _ = writeln!(std::io::stderr(), "healer works on its sandbox, a throwaway database{unused}");
     }
-    let prepare =
-        |client: &mut postgres::Client| client.batch_execute(&schema::sql()).map_err(|error| error.to_string());
+    let prepare = |client: &mut postgres::Client| {
+        client.batch_execute(&schema::sql()).map_err(|error| error.to_string())?;
+        crate::sandbox::seed::signals(client).map_err(|error| error.to_string())
+    };
     Ok(Some(crate::sandbox::Sandbox::open(dir.as_deref(), &prepare)?))
 }
 

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::cluster::{Shape, TestDb};
+use healer::sandbox::seed;
+
+use crate::support::cluster::{Shape, TestDb, server};
 
 /// What a command gave.
 struct Given {
@@ -339,8 +341,8 @@ fn who_holds_a_transaction_and_who_blocks_whom_is_named() {
     let (holds, waits) = (pid(&mut holder), pid(&mut waiter));
     holder.batch_execute("BEGIN; LOCK TABLE public.other").expect("locked");
     let waiting = std::thread::spawn(move || waiter.batch_execute("BEGIN; LOCK TABLE public.other; ROLLBACK"));
-    let waited = format!("SELECT count(*) FROM pg_locks WHERE pid = {waits} AND NOT granted");
-    while database.value(&waited).as_deref() != Some("1") {
+    let lock_waits = format!("SELECT count(*) FROM pg_locks WHERE pid = {waits} AND NOT granted");
+    while database.value(&lock_waits).as_deref() != Some("1") {
         std::thread::yield_now();
     }
     // Their ages are still below every default.
@@ -695,4 +697,239 @@ fn attempts_that_never_end_as_posted_are_seen_as_where_it_stops() {
     );
     database.run("INSERT INTO public.post_attempts (decision_id) VALUES ('claimed')");
     assert_found(&check(&database, "silence"), "warning", "attempted 1 → posted 0; attempts begin", "", &Value::Null);
+}
+
+/// A database that is filled like the sandbox, with the schema `healer` and the application's signals.
+fn sick() -> String {
+    server().client("postgres").expect("a client").batch_execute("CREATE DATABASE sick").expect("created");
+    let mut client = server().client("sick").expect("a client");
+    seed::fill(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    let url = server().url("sick");
+    assert_eq!(healer_as(&url, "", &["init"]).code, 0);
+    seed::signals(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    url
+}
+
+/// Takes every fault away, by what a person or the application would do.
+const CURE: &str = "
+    DELETE FROM public.content_generation_metadata_comprehensive
+     WHERE decision_id IN (SELECT decision_id FROM sandbox.expectation WHERE expected <> 'untouched')
+        OR (status = 'failed' AND updated_at < now() - interval '7 days');
+    UPDATE public.content_generation_metadata_comprehensive SET scheduled_at = now() + interval '1 hour' WHERE status IN ('queued', 'ready');
+    UPDATE public.job_heartbeats SET last_success = now(), last_run_status = 'success', consecutive_failures = 0, last_error = NULL, updated_at = now();
+    SELECT healer.report_browser(0, 1, 1);
+    SELECT healer.report_browser_op('metrics_scraper', 1200, 3100000, true);
+    SELECT healer.report_breaker('posting', false, 0);";
+
+#[test]
+fn every_fault_of_the_sandbox_is_told_once_and_without_them_all_is_well() {
+    let url = sick();
+    let document = healer_as(&url, "", &["heal", "--format", "json"]).json();
+    let text = |name: &str| -> String {
+        let check = document["checks"].as_array().expect("checks").iter().find(|check| check["name"] == name);
+        let check = check.unwrap_or_else(|| panic!("{name} is missing"));
+        let details = check["details"].as_array().cloned().unwrap_or_default();
+        let lines: Vec<&str> = details.iter().filter_map(Value::as_str).collect();
+        format!("{}: {}\n{}", check["status"], check["summary"].as_str().unwrap_or(""), lines.join("\n"))
+    };
+    for (check, status, words) in [
+        (
+            "browser-queue",
+            "critical",
+            "12 operations wait for the browser, 1 active; metrics_scraper has held it for 50 min",
+        ),
+        ("database", "warning", "autovacuum is switched off"),
+        ("circuit-breaker", "ok", "closed (signal)"),
+        ("silence", "warning", "attempts begin and none ends as posted"),
+        ("job-heartbeats", "critical", "reply_posting: late"),
+        ("job-heartbeats", "critical", "metrics_scraper: failed 4 times in a row"),
+        ("job-heartbeats", "critical", "learn: skipped every time"),
+        ("job-heartbeats", "critical", "account_discovery: running for 3 h"),
+        ("job-heartbeats", "critical", "attribution: its last run failed"),
+    ] {
+        let found = text(check);
+        assert!(found.starts_with(&format!("\"{status}\"")), "{found}");
+        assert_eq!(found.matches(words).count(), 1, "{words}: {found}");
+    }
+    for neighbour in ["posting:", "plan:", "health_check:", "id_recovery:", "trend_refresh:"] {
+        assert!(!text("job-heartbeats").contains(&format!("\n{neighbour}")), "{}", text("job-heartbeats"));
+    }
+    assert_eq!(
+        document["systemHealth"],
+        serde_json::json!({
+            "stuckPosts": document["checks"][0]["found"], "nullTweetIds": document["checks"][1]["found"],
+            "browserIssues": 2, "databaseIssues": 1, "circuitBreakerOpen": false
+        })
+    );
+    // The breaker is closed: what can be rescued was.
+    let mut client = server().client("sick").expect("a client");
+    let left: i64 = client
+        .query_one(
+            "SELECT count(*) FROM sandbox.expectation JOIN public.content_metadata AS p USING (decision_id)
+             WHERE expected = 'queued' AND p.status <> 'queued'",
+            &[],
+        )
+        .expect("a count")
+        .get(0);
+    assert_eq!(left, 0);
+    let again = healer_as(&url, "", &["heal", "--format", "json"]).json();
+    assert_eq!(again["counts"]["planned"], 0, "{:#}", again["actions"]);
+
+    client.batch_execute(CURE).expect("cured");
+    client.batch_execute("VACUUM public.content_generation_metadata_comprehensive").expect("vacuumed");
+    let well = healer_as(&url, "", &["heal", "--fail-on", "warning"]);
+    assert_eq!(well.code, 0, "{}{}", well.text, well.errors);
+    assert_eq!(well.text.lines().count(), 1, "{}", well.text);
+    assert!(well.text.contains("all is well"), "{}", well.text);
+    let quiet = healer_as(&url, "", &["heal", "--quiet", "--fail-on", "warning"]);
+    assert_eq!((quiet.code, quiet.text.as_str()), (0, ""));
+    let report = healer_as(&url, "", &["report"]);
+    assert_eq!(report.code, 0, "{}{}", report.text, report.errors);
+}
+
+#[test]
+fn a_healthy_pass_takes_few_round_trips() {
+    use healer::database::session::StopFlag;
+    use healer::database::url::{self, Surroundings, UrlSource};
+    use healer::heal::{CHECKS, pass};
+    use healer::settings::Settings;
+
+    for shape in Shape::ALL {
+        let database = ready(shape);
+        database.run(NEIGHBOURS);
+        // The first pass prunes too, the second one does not.
+        for _ in 0..2 {
+            let around = Surroundings::of_process();
+            let target = url::parse(&database.url(), UrlSource::Sandbox, &around).expect("a URL");
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(600);
+            let origin =
+                healer::start::Origin { target, deadline, stop: StopFlag::default(), settings: Settings::default() };
+            let mut start = origin.open().expect("open");
+            let done = pass::heal(&mut start, &pass::Request::default()).expect("a pass");
+            assert_eq!(done.report.counts.planned, 0);
+            let (taken, most) = (start.session.round_trips(), 2 * CHECKS.len() as u64 + 8);
+            assert!(taken <= most, "{taken} round trips, {most} allowed");
+        }
+    }
+}
+
+#[test]
+fn the_report_tells_the_state_of_each_check_and_how_long_posts_stayed_stuck() {
+    let database = ready(Shape::Minimal);
+    database.run(&stuck(3));
+    database.run("SELECT healer.report_browser(12, 0, 1)");
+    assert_eq!(healer(&database, &["report"]).code, 0, "no pass was ever run: nothing is too old");
+    assert_eq!(healer(&database, &["report", "--max-age", "30m"]).code, 4, "one was asked for");
+    healer(&database, &["heal"]);
+    let report = healer(&database, &["report", "health", "--format", "json"]);
+    assert_eq!(report.code, 0, "{}", report.errors);
+    let report = report.json();
+    let checks = report["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), healer::heal::CHECKS.len(), "{report:#}");
+    let browser = checks.iter().find(|check| check["name"] == "browser-queue").expect("the check");
+    assert_eq!((&browser["status"], &browser["found"]), (&"critical".into(), &12.into()));
+    let silent = checks.iter().find(|check| check["name"] == "circuit-breaker").expect("the check");
+    assert_eq!((&silent["status"], &silent["found"]), (&"unknown".into(), &Value::Null));
+    assert!(
+        report["verdict"].as_str().is_some_and(|verdict| verdict.contains("critical at the last run: browser-queue")),
+        "{report:#}"
+    );
+    assert_eq!(report["stuckPerDay"][0]["posts"], 3, "{report:#}");
+    let median = report["medianRecoverySeconds"].as_i64().expect("a median");
+    assert!((3_600..3_900).contains(&median), "{median}");
+    let text = healer(&database, &["report"]).text;
+    assert!(text.contains("browser-queue") && text.contains("were settled within 60 min"), "{text}");
+    // Just inside and just outside of twice the interval.
+    let aged = |minutes: u32| {
+        database.run(&format!("UPDATE healer.run SET finished_at = now() - interval '{minutes} minutes'"));
+        healer(&database, &["report"]).code
+    };
+    assert_eq!([aged(29), aged(31)], [0, 4]);
+    assert_eq!(healer(&database, &["report", "--max-age", "1h"]).code, 0);
+    assert_eq!(healer_as(&database.url(), "[heal]\ninterval = \"1h\"\n", &["report"]).code, 0);
+    // A pass that never completed is too old as well.
+    database.run("UPDATE healer.run SET exit_code = 1");
+    assert_eq!(healer(&database, &["report"]).code, 4);
+}
+
+/// The lines that the documentation gives for one way of calling.
+fn documented(heading: &str) -> String {
+    let text = include_str!("../docs/signals.md");
+    let section = text.split(&format!("## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
+    section.split("```").nth(1).expect("a block").split_once('\n').expect("its language").1.to_owned()
+}
+
+fn assert_reported(database: &TestDb) {
+    let signals = "SELECT string_agg(name || ' ' || data::text, E'\n' ORDER BY id) FROM healer.signal";
+    assert_eq!(
+        database.value(signals).as_deref(),
+        Some(
+            "browser {\"active\": 1, \"queued\": 3, \"capacity\": 1}\n\
+             browser_op {\"ok\": null, \"held_ms\": 0, \"operation\": \"metrics_scraper\", \"waited_ms\": 1200}\n\
+             breaker {\"name\": \"posting\", \"open\": false, \"failures\": 0}"
+        )
+    );
+    let resolved = "SELECT external_id || ' ' || resolved_by FROM healer.id_recovery WHERE resolved_at IS NOT NULL";
+    assert_eq!(database.value(resolved).as_deref(), Some("1734012345678901234 id_recovery"));
+    assert_eq!(database.value("SELECT count(*) FROM healer.request WHERE taken_at IS NULL").as_deref(), Some("0"));
+}
+
+/// A role that may do nothing but call the functions.
+fn caller() -> (TestDb, String) {
+    let database = ready(Shape::Minimal);
+    let role = format!("app_{}", database.name());
+    database.run(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA healer TO {role};
+         INSERT INTO healer.id_recovery (post) VALUES ('decision 1');
+         INSERT INTO healer.request (kind, target, reason, expires_at) VALUES ('release_browser', 'metrics_scraper', 'test', now() + interval '1 hour')"
+    ));
+    (database, role)
+}
+
+#[test]
+fn the_documented_sql_reports_everything_by_a_role_with_usage_alone() {
+    let (database, role) = caller();
+    let psql = Command::new("psql").arg("--version").output().ok().filter(|output| output.status.success());
+    let sql = documented("SQL");
+    match psql {
+        Some(_) => {
+            let output = Command::new("psql")
+                .args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &database.url_as(&role), "-c", &sql])
+                .output()
+                .expect("it runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(String::from_utf8_lossy(&output.stdout).contains("metrics_scraper"));
+        }
+        None => {
+            eprintln!("psql is not installed: the lines are run by the driver");
+            let mut client = postgres::Client::connect(&database.url_as(&role), postgres::NoTls).expect("a client");
+            client.batch_execute(&sql).expect("the lines");
+        }
+    }
+    assert_reported(&database);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn the_documented_lines_for_node_report_everything() {
+    let here = Command::new("node").args(["-e", "require('pg')"]).output();
+    if !here.is_ok_and(|output| output.status.success()) {
+        eprintln!("node with the package pg is not at hand (NODE_PATH names where packages are): not tried");
+        return;
+    }
+    let (database, role) = caller();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.js");
+    std::fs::write(&file, documented("Node")).expect("written");
+    let output = Command::new("node")
+        .arg(&file)
+        .env("PGHOST", server().socket_dir())
+        .env("PGPORT", server().port().to_string())
+        .env("PGUSER", &role)
+        .env("PGDATABASE", database.name())
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_reported(&database);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }

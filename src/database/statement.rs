@@ -96,6 +96,9 @@ templates! {
     RESOLVE_FAIL = "change/resolve_fail";
     IS_REAL = "change/is_real";
     RESOLVE_NOTE = "change/resolve_note";
+    REPORT_CHECKS = "report/checks";
+    REPORT_STUCK_DAYS = "report/stuck_days";
+    REPORT_RECOVERY_TIME = "report/recovery_time";
     REPORT_RUNS = "report/runs";
     REPORT_HELD = "report/held";
     REPORT_RECOVERY = "report/recovery";

@@ -394,6 +394,12 @@ impl<'a> Build<'a> {
                 names.get("external_id_type").unwrap_or_default().to_owned()
             ),
         );
+        // The journal holds the columns that healer writes: the claim time only where the last change is the claim.
+        let key = match &claim {
+            ClaimSource::Updated(_) => self.catalog.literal(&posts.updated_at)?,
+            _ => "NULL::text",
+        };
+        names.set("claim_key", key);
         match updated.filter(|column| column.may_update) {
             Some(column) => {
                 let name = self.catalog.literal(&posts.updated_at)?;

@@ -14,7 +14,7 @@ use crate::settings::Words;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Checks whose findings become changes: their warnings are told by the counts.
-const HEALED: [&str; 3] = ["stuck-posts", "missing-ids", "old-failed"];
+pub const HEALED: [&str; 3] = ["stuck-posts", "missing-ids", "old-failed"];
 
 /// The outcome of what was only observed.
 pub const OBSERVED: &str = "observed";
