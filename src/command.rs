@@ -29,6 +29,20 @@ struct Output {
     quiet: String,
     nagios: Option<String>,
     exit_code: u8,
+    /// Whether there is no result but an error.
+    failed: bool,
+}
+
+impl Output {
+    /// The same as a Nagios plugin says it, where that is asked for.
+    fn for_nagios(mut self, global: &Global, statuses: &[Status], verdict: &str) -> Self {
+        if global.nagios {
+            let (line, code) = table::nagios_line(statuses.iter().copied(), verdict, self.exit_code);
+            self.nagios = Some(line + "\n");
+            self.exit_code = code;
+        }
+        self
+    }
 }
 
 /// Runs the command line and gives the exit code.
@@ -66,9 +80,24 @@ fn usage(error: &clap::Error) -> u8 {
         }
         _ => {
             let _ = write!(std::io::stderr(), "{text}");
+            if asks_for_json(std::env::args_os().skip(1)) {
+                let plain = text.to_string();
+                let mut lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
+                let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                let hint = lines.collect::<Vec<_>>().join(" ");
+                let document = model::failure("healer", &Error::Usage { message, hint });
+                let _ = writeln!(std::io::stdout(), "{document:#}");
+            }
             2
         }
     }
+}
+
+/// Whether a command line that cannot be read asks for JSON all the same: whoever reads stdout expects it.
+fn asks_for_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let arguments: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
+    arguments.iter().any(|argument| argument == "--format=json")
+        || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
 }
 
 fn command_name(command: &Command) -> &'static str {
@@ -107,6 +136,7 @@ fn signals(stop: &StopFlag) -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in &mut arriving {
             stop.set(signal);
+            log::info!(target: "healer", "signal {signal}: stopping when the running batch has ended");
         }
     })?;
     Ok(())
@@ -155,9 +185,9 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
     match &cli.command {
         Command::Heal(args) => heal(&mut start, global, args),
         Command::Report(_) => report(&mut start, global, report_spans),
-        Command::Init(args) => init(&mut start, args),
+        Command::Init(args) => init(&mut start, global, args),
         Command::Doctor => examine(&mut start, global),
-        Command::Resolve(args) => decide(&mut start, args),
+        Command::Resolve(args) => decide(&mut start, global, args),
         Command::Undo(args) => take_back(&mut start, global, args),
         Command::Completions { .. } => Ok(text_only(String::new())),
     }
@@ -183,6 +213,7 @@ fn heal(start: &mut Start, global: &Global, args: &crate::cli::Heal) -> Result<O
         json: shown.json(exit_code, None),
         nagios: global.nagios.then_some(nagios),
         exit_code: if global.nagios { nagios_code } else { exit_code },
+        failed: false,
     })
 }
 
@@ -192,6 +223,24 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
     let (since, max_age) = report_spans.unwrap_or((crate::settings::Span::seconds(604_800), None));
     let report = health::read(start, since, max_age)?;
     let exit_code = exit::strongest([report.exit_code, if report.too_old { 4 } else { 0 }]);
+    let open = [report.stuck_posts, report.missing_ids, report.held_total];
+    let mut statuses: Vec<Status> = open
+        .iter()
+        .map(|posts| match posts {
+            None => Status::Unknown,
+            Some(0) => Status::Ok,
+            Some(_) => Status::Warning,
+        })
+        .collect();
+    if report.too_old {
+        statuses.push(Status::Critical);
+    }
+    statuses.extend(report.checks.iter().flatten().map(|check| match check.status.as_str() {
+        "ok" => Status::Ok,
+        "warning" => Status::Warning,
+        "critical" => Status::Critical,
+        _ => Status::Unknown,
+    }));
     let well = report.exit_code == 0 && !report.too_old && report.well;
     Ok(Output {
         table: health::tables(&report, look(global)),
@@ -199,10 +248,12 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
         json: to_json(&report),
         nagios: None,
         exit_code,
-    })
+        failed: false,
+    }
+    .for_nagios(global, &statuses, &report.verdict))
 }
 
-fn init(start: &mut Start, args: &crate::cli::Init) -> Result<Output, Error> {
+fn init(start: &mut Start, global: &Global, args: &crate::cli::Init) -> Result<Output, Error> {
     let jobs = (args.track_jobs || args.untrack_jobs).then(|| schema::jobs(start, args.track_jobs)).transpose()?;
     if args.print_sql {
         let trigger = jobs.map(|jobs| format!("{};\n", jobs.sql().trim_end())).unwrap_or_default();
@@ -226,11 +277,13 @@ fn init(start: &mut Start, args: &crate::cli::Init) -> Result<Output, Error> {
     }
     Ok(Output {
         json: json!({ "schemaVersion": model::SCHEMA_VERSION, "command": "init", "status": "ok", "message": line.trim() }),
-        table: line,
+        table: line.clone(),
         quiet: String::new(),
         nagios: None,
         exit_code: 0,
-    })
+        failed: false,
+    }
+    .for_nagios(global, &[], line.trim()))
 }
 
 fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
@@ -243,10 +296,19 @@ fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
         .filter(|item| item.status != Status::Ok)
         .map(|item| format!("[SELF_HEALING] {} {}: {}\n", table::word(item.status), item.name, item.summary))
         .collect();
-    Ok(Output { table: doctor::tables(&report, look(global)), quiet, json: to_json(&report), nagios: None, exit_code })
+    let statuses: Vec<Status> = report.checks.iter().map(|item| item.status).collect();
+    let output = Output {
+        table: doctor::tables(&report, look(global)),
+        quiet,
+        json: to_json(&report),
+        nagios: None,
+        exit_code,
+        failed: false,
+    };
+    Ok(output.for_nagios(global, &statuses, &report.verdict))
 }
 
-fn decide(start: &mut Start, args: &crate::cli::Resolve) -> Result<Output, Error> {
+fn decide(start: &mut Start, global: &Global, args: &crate::cli::Resolve) -> Result<Output, Error> {
     let decision = match (&args.posted, args.queue) {
         (Some(id), _) => resolve::Decision::Posted(id.clone()),
         (None, true) => resolve::Decision::Queue,
@@ -262,19 +324,19 @@ fn decide(start: &mut Start, args: &crate::cli::Resolve) -> Result<Output, Error
         report.to,
         table::clean(&report.held_for)
     );
-    Ok(Output { table: line, quiet: String::new(), json: to_json(&report), nagios: None, exit_code: 0 })
+    let verdict = line.lines().next().unwrap_or_default().to_owned();
+    let output =
+        Output { table: line, quiet: String::new(), json: to_json(&report), nagios: None, exit_code: 0, failed: false };
+    Ok(output.for_nagios(global, &[], &verdict))
 }
 
 fn take_back(start: &mut Start, global: &Global, args: &crate::cli::Undo) -> Result<Output, Error> {
     let report = undo::undo(start, args.run_id, &args.only, args.dry_run)?;
     let exit_code = if !args.dry_run && report.changed_since > 0 { 3 } else { 0 };
-    Ok(Output {
-        table: undo_table(&report, look(global)),
-        quiet: String::new(),
-        json: to_json(&report),
-        nagios: None,
-        exit_code,
-    })
+    let table = undo_table(&report, look(global));
+    let verdict = table.lines().next().unwrap_or_default().to_owned();
+    let output = Output { table, quiet: String::new(), json: to_json(&report), nagios: None, exit_code, failed: false };
+    Ok(output.for_nagios(global, &[], &verdict))
 }
 
 fn undo_table(report: &undo::UndoReport, look: Look) -> String {
@@ -318,6 +380,7 @@ fn text_only(text: String) -> Output {
         table: text,
         nagios: None,
         exit_code: 0,
+        failed: false,
     }
 }
 
@@ -396,7 +459,14 @@ fn failure(command: &str, global: &Global, error: &Error) -> Output {
         (Some(_), _) => 2,
         (None, code) => code,
     };
-    Output { table: String::new(), quiet: String::new(), json: model::failure(command, error), nagios, exit_code }
+    Output {
+        table: String::new(),
+        quiet: String::new(),
+        json: model::failure(command, error),
+        nagios,
+        exit_code,
+        failed: true,
+    }
 }
 
 fn print(global: &Global, output: &Output) -> Result<(), Error> {
@@ -407,6 +477,8 @@ fn print(global: &Global, output: &Output) -> Result<(), Error> {
         (None, Format::Table, false) => output.table.clone(),
     };
     match &global.output {
+        // A failure that has nothing to say in this format: the last result stays.
+        Some(_) if output.failed && text.is_empty() => Ok(()),
         Some(path) => write_whole(path, &text),
         None => {
             let mut stdout = std::io::stdout().lock();
@@ -420,15 +492,32 @@ fn print(global: &Global, output: &Output) -> Result<(), Error> {
     }
 }
 
-/// Writes beside the file and renames: a reader finds the old text or the new one, whole.
+/// Writes beside the file and renames: a reader finds the old text or the new one, whole. Links are followed, and what
+/// is no plain file (a terminal, a pipe, a device) is written to, never replaced.
 fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::Output { what: path.display().to_string(), source };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let found = std::fs::metadata(&real).ok();
+    if found.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir()) {
+        return std::fs::File::options()
+            .write(true)
+            .open(&real)
+            .and_then(|mut device| device.write_all(text.as_bytes()))
+            .map_err(failed);
+    }
+    let mut name = real.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = std::fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&beside, path));
+    let beside = real.with_file_name(name);
+    // What a killed run with our pid left, or a link that somebody laid there, is not written through.
+    let _ = std::fs::remove_file(&beside);
+    let written = std::fs::File::create_new(&beside).and_then(|mut file| {
+        if let Some(found) = found.filter(std::fs::Metadata::is_file) {
+            file.set_permissions(found.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &real)
+    });
     written.map_err(|source| {
         let _ = std::fs::remove_file(&beside);
         failed(source)

@@ -6,11 +6,16 @@
 pub mod change;
 pub mod cli;
 pub mod command;
+#[cfg(feature = "chaos-controls")]
+pub mod control;
 pub mod database;
 pub mod doctor;
 pub mod error;
+pub mod errors;
 pub mod exit;
+pub mod forecast;
 pub mod heal;
+pub mod optimize;
 pub mod posts;
 pub mod report;
 #[cfg(feature = "sandbox")]

@@ -4,6 +4,16 @@
 #[allow(dead_code)]
 mod support;
 
+mod cases;
+mod chaos;
+mod command_line;
+mod configuration;
+mod connect;
+mod dry_run;
 mod observe;
+mod permissions;
+mod pooler;
 mod sandbox;
+mod stuck_posts;
 mod test_support;
+mod url;

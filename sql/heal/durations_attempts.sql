@@ -6,7 +6,7 @@ SELECT count(*) AS posts,
   FROM (
    SELECT extract(epoch FROM {post_attempts_used_at} - {post_attempts_approved_at}) AS s
      FROM {post_attempts} r
-    WHERE {post_attempts_used_at} >= {post_attempts_approved_at}
+    WHERE {post_attempts_used_at} >= {post_attempts_approved_at} AND isfinite({post_attempts_used_at})
       AND {post_attempts_approved_at} > now() - interval '7 days'
     LIMIT 10000
   ) d

@@ -4,7 +4,7 @@
 SELECT p.{id}::text AS id,
        p.{external_id}::text AS external_id,
        {posted_at} AS posted_at,
-       extract(epoch FROM now() - {posted_at})::bigint AS age_s,
+       CASE WHEN isfinite({posted_at}) THEN extract(epoch FROM now() - {posted_at})::bigint END AS age_s,
        least(coalesce({created_at}, {posted_at}), {posted_at}) AS first_time,
        {type} AS type,
        {orphan} AS orphan,

@@ -131,7 +131,7 @@ impl Batches<'_> {
                 let reason = error.to_string();
                 log::warn!(target: "healer", "[SELF_HEALING] {}: {reason}", change.action_name());
                 for action in actions.iter_mut() {
-                    action.outcome = Outcome::Failed(reason.clone());
+                    action.outcome = Outcome::Failed(reason.as_str().into());
                 }
                 Ok(actions.len())
             }
@@ -145,6 +145,8 @@ impl Batches<'_> {
             self.session.rollback();
             return Err(self.lease.lost());
         }
+        #[cfg(feature = "chaos-controls")]
+        crate::control::before_changes(self.session)?;
         let done = match change {
             Change::Hold => self.hold(actions)?,
             Change::EnterRecovery => self.enter_recovery(actions)?,
@@ -160,6 +162,8 @@ impl Batches<'_> {
             }
             return Err(error);
         }
+        #[cfg(feature = "chaos-controls")]
+        crate::control::after_changes(self.session)?;
         Ok(done)
     }
 
@@ -201,9 +205,9 @@ impl Batches<'_> {
         let reasons: Vec<&str> = actions.iter().map(|action| action.reason.as_ref()).collect();
         let evidence: Vec<String> = actions.iter().map(|action| action.evidence.to_string()).collect();
         let evidence: Vec<&str> = evidence.iter().map(String::as_str).collect();
-        let decided: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.decided_at).collect();
-        let external: Vec<Option<&str>> = actions.iter().map(|action| action.external_id.as_deref()).collect();
-        let posted: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.posted_at).collect();
+        let decided: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.decided_at()).collect();
+        let external: Vec<Option<&str>> = actions.iter().map(|action| action.external_id()).collect();
+        let posted: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.posted_at()).collect();
         let oldest = actions.iter().filter_map(|action| action.first_time).min();
         let rows = self.session.rows(
             &template.fill(self.names),

@@ -105,11 +105,30 @@ pub enum Outcome {
     /// The post had changed meanwhile, or somebody else held it: left alone.
     Skipped,
     /// The database refused it; the reason.
-    Failed(String),
+    Failed(Box<str>),
     /// Not tried: the brake, a limit or a stop came first.
     Remaining,
     /// The connection was cut in the COMMIT: the journal tells later.
     InDoubt,
+}
+
+/// What is written beside the status. Most actions have none of it: it stands apart to keep a plan of 100,000 small.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// The external id to write.
+    pub external_id: Option<Box<str>>,
+    /// The time of posting to write.
+    pub posted_at: Option<DateTime<Utc>>,
+    /// When a person last decided on the post.
+    pub decided_at: Option<DateTime<Utc>>,
+}
+
+impl Values {
+    /// Boxed, or nothing where there is nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        let any = self.external_id.is_some() || self.posted_at.is_some() || self.decided_at.is_some();
+        any.then(|| Box::new(self))
+    }
 }
 
 /// One change proposed for one post.
@@ -125,16 +144,14 @@ pub struct Action {
     pub seen: Option<DateTime<Utc>>,
     /// The external id that was seen.
     pub seen_external_id: Option<Box<str>>,
-    /// The external id to write.
-    pub external_id: Option<Box<str>>,
-    /// The time of posting to write.
-    pub posted_at: Option<DateTime<Utc>>,
-    /// When a person last decided on the post.
-    pub decided_at: Option<DateTime<Utc>>,
+    /// What is to be written beside the status, where anything is.
+    pub values: Option<Box<Values>>,
     /// The earliest time at which a ledger can know the post.
     pub first_time: Option<DateTime<Utc>>,
     /// A word for the reason, for holds.
     pub code: &'static str,
+    /// Whether the post is held already: the hold gets another reason, and is no news.
+    pub known: bool,
     /// The reason in words.
     pub reason: Rc<str>,
     /// What it stands on.
@@ -153,10 +170,28 @@ pub struct Plan {
     limit: usize,
 }
 
+impl Action {
+    /// The external id to write.
+    pub fn external_id(&self) -> Option<&str> {
+        self.values.as_ref().and_then(|values| values.external_id.as_deref())
+    }
+
+    /// The time of posting to write.
+    pub fn posted_at(&self) -> Option<DateTime<Utc>> {
+        self.values.as_ref().and_then(|values| values.posted_at)
+    }
+
+    /// When a person last decided on the post.
+    pub fn decided_at(&self) -> Option<DateTime<Utc>> {
+        self.values.as_ref().and_then(|values| values.decided_at)
+    }
+}
+
 impl Plan {
     /// An empty plan that keeps at most `limit` actions.
     pub fn new(limit: usize) -> Self {
-        Self { actions: Vec::new(), overflow: 0, limit }
+        // Untouched pages cost nothing, while growing would hold the old and the new copy at once.
+        Self { actions: Vec::with_capacity(limit), overflow: 0, limit }
     }
 
     /// Adds an action; beyond the bound it is counted only.

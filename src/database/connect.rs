@@ -232,7 +232,7 @@ impl ConnectError {
         text.to_owned()
     }
 
-    /// 75 where it may pass by itself, 77 where the login is refused, 78 where the configuration is wrong.
+    /// 75 where it may pass by itself, 3 where --timeout came first, 77 where the login is refused, 78 where the configuration is wrong.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Dns { .. }
@@ -243,10 +243,11 @@ impl ConnectError {
             | Self::NotNow { .. }
             | Self::TooMany { .. }
             | Self::WrongKind { .. }
-            | Self::NoTime { .. }
             | Self::Rejected { temporary: true, .. } => 75,
             Self::Authentication { .. } | Self::NoPassword { .. } | Self::Method { .. } => 77,
             Self::NoDatabase { .. } | Self::Rejected { .. } | Self::NotPostgres { .. } => 78,
+            // As every other end by --timeout: in part done, here the empty part.
+            Self::NoTime { .. } => 3,
             Self::Tls { error, .. } => error.exit_code(),
             Self::Driver { .. } => 1,
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use postgres::types::{FromSql, ToSql, Type};
+use postgres::types::{FromSql, Timestamp, ToSql, Type};
 use postgres::{Client, SimpleQueryMessage};
 
 use super::statement::Statement;
@@ -38,17 +38,31 @@ pub enum Param<'a> {
 }
 
 impl Param<'_> {
-    fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
+    fn typed(&self) -> (Box<dyn ToSql + Sync + '_>, Type) {
         match self {
-            Self::Text(value) => (value, Type::TEXT),
-            Self::Int(value) => (value, Type::INT8),
-            Self::Bool(value) => (value, Type::BOOL),
-            Self::Texts(value) => (value, Type::TEXT_ARRAY),
-            Self::OptionalTexts(value) => (value, Type::TEXT_ARRAY),
-            Self::Times(value) => (value, Type::TIMESTAMPTZ_ARRAY),
-            Self::Time(value) => (value, Type::TIMESTAMPTZ),
-            Self::Ints(value) => (value, Type::INT8_ARRAY),
+            Self::Text(value) => (Box::new(*value), Type::TEXT),
+            Self::Int(value) => (Box::new(*value), Type::INT8),
+            Self::Bool(value) => (Box::new(*value), Type::BOOL),
+            Self::Texts(value) => (Box::new(*value), Type::TEXT_ARRAY),
+            Self::OptionalTexts(value) => (Box::new(*value), Type::TEXT_ARRAY),
+            Self::Times(value) => {
+                let times: Vec<Option<Timestamp<DateTime<Utc>>>> = value.iter().map(|time| time.map(instant)).collect();
+                (Box::new(times), Type::TIMESTAMPTZ_ARRAY)
+            }
+            Self::Time(value) => (Box::new(value.map(instant)), Type::TIMESTAMPTZ),
+            Self::Ints(value) => (Box::new(*value), Type::INT8_ARRAY),
         }
+    }
+}
+
+/// What [`Instantly`] clamped goes back as what it was.
+fn instant(time: DateTime<Utc>) -> Timestamp<DateTime<Utc>> {
+    if time == DateTime::<Utc>::MIN_UTC {
+        Timestamp::NegInfinity
+    } else if time == DateTime::<Utc>::MAX_UTC {
+        Timestamp::PosInfinity
+    } else {
+        Timestamp::Value(time)
     }
 }
 
@@ -271,6 +285,8 @@ impl Session {
 
     /// As [`Session::begin`], and gives how many rows the last statement of `extra` changed.
     pub fn begin_counting(&mut self, access: Access, extra: &str) -> Result<u64, Error> {
+        // cursor_tuple_fraction: all candidates are read, so the plan for all of them is wanted, not the quickest first row.
+        // jit: compiling costs more than any of healer's statements runs.
         let mut sql = String::with_capacity(512 + extra.len());
         self.reading = false;
         if self.open {
@@ -288,7 +304,7 @@ impl Session {
             sql,
             "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL TimeZone = 'UTC'; SET LOCAL row_security = off; \
              SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
-             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; {extra}"
+             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; SET LOCAL jit = off; {extra}"
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
@@ -360,7 +376,9 @@ impl Session {
     pub fn rows(&mut self, statement: &Statement, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         self.round_trips += 1;
         log::trace!(target: "healer::sql", "{}", statement.name());
-        let typed: Vec<(&(dyn ToSql + Sync), Type)> = params.iter().map(Param::typed).collect();
+        let owned: Vec<(Box<dyn ToSql + Sync + '_>, Type)> = params.iter().map(Param::typed).collect();
+        let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+            owned.iter().map(|(value, kind)| (&**value, kind.clone())).collect();
         let rows =
             self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error));
         self.reading &= rows.is_ok();
@@ -375,6 +393,11 @@ impl Session {
             message: "gave no row".into(),
             connection_lost: false,
         })
+    }
+
+    /// Gives more time, to say what was done after `--timeout` came first.
+    pub fn extend(&mut self, time: Duration) {
+        self.deadline = self.deadline.max(Instant::now() + time);
     }
 
     /// Whether the connection is closed.

@@ -7,9 +7,10 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Check, CheckResult, Room, Shared, Status, ago, held_code, only_a_person_ends, orphan_id, stream, with_ledgers,
+    Check, CheckResult, Room, Shared, Status, ago, held_code, listed_ids, only_a_person_ends, orphan_id, stream,
+    with_ledgers,
 };
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Values};
 use crate::database::session::Row;
 use crate::database::statement;
 use crate::error::Error;
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub first_time: Option<DateTime<Utc>>,
     /// An id saved aside.
     pub orphan: Option<String>,
+    /// The ids of its parts, as text.
+    pub thread_ids: Option<String>,
 }
 
 impl Candidate {
@@ -46,6 +49,7 @@ impl Candidate {
             age_s: row.optional_int("age_s")?,
             first_time: row.optional_time("first_time")?,
             orphan: row.optional_text("orphan")?,
+            thread_ids: row.optional_text("thread_ids")?,
         })
     }
 }
@@ -53,7 +57,8 @@ impl Candidate {
 /// Decides on one post without id. Pure: `None` for one that is held or already waits for recovery.
 pub fn judge(candidate: &Candidate, facts: &[Fact]) -> (Option<Change>, Judgement) {
     // How many parts a ledger lists does not matter here: the post is posted, and the id is that of its first part.
-    let subject = Subject { orphan: orphan_id(candidate.orphan.as_deref()), ..Subject::default() };
+    let (_, listed_id) = listed_ids(candidate.thread_ids.as_deref());
+    let subject = Subject { orphan: orphan_id(candidate.orphan.as_deref()), listed_id, ..Subject::default() };
     let judgement = verdict::judge(&subject, facts, &[], 1.0);
     let waiting = facts.iter().any(|fact| fact.kind == Kind::Waiting);
     let change = match (held_code(facts), judgement.verdict, &judgement.external_id) {
@@ -115,12 +120,12 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                 change,
                 seen: candidate.posted_at,
                 seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                external_id: judgement.external_id.as_deref().map(Box::from),
-                posted_at: None,
-                decided_at: None,
+                values: Values { external_id: judgement.external_id.as_deref().map(Box::from), ..Values::default() }
+                    .boxed(),
                 first_time: candidate.first_time,
                 target: candidate.id.into_boxed_str(),
                 code: "missing_id",
+                known: false,
                 reason,
                 evidence,
                 outcome: Outcome::Planned,
@@ -154,6 +159,7 @@ mod tests {
             age_s: None,
             first_time: None,
             orphan: orphan.map(str::to_owned),
+            thread_ids: None,
         }
     }
 
@@ -179,6 +185,12 @@ mod tests {
     fn an_orphan_id_is_filled_in_and_a_placeholder_is_not() {
         assert_eq!(judge(&candidate(Some("77")), &[]).0, Some(Change::FillId));
         assert_eq!(judge(&candidate(Some("posted_77")), &[]).0, Some(Change::EnterRecovery));
+    }
+
+    #[test]
+    fn the_first_id_that_the_row_lists_is_filled_in() {
+        let listed = Candidate { thread_ids: Some("[\"21\",\"22\"]".into()), ..candidate(None) };
+        assert_eq!(judge(&listed, &[]).1.external_id.as_deref(), Some("21"));
     }
 
     #[test]

@@ -237,13 +237,31 @@ fn with_ledgers(
     }
 }
 
-/// How many parts' real ids a text lists (`["1","2"]`, `1,2`).
-fn listed_ids(text: Option<&str>) -> Option<i64> {
-    let text = text?;
-    let ids: std::collections::HashSet<&str> =
-        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|id| !id.is_empty()).collect();
-    let real = ids.iter().filter(|id| id.len() > 1 && id.chars().all(|c| c.is_ascii_digit())).count();
-    i64::try_from(real).ok()
+/// The real ids that a text lists for the parts of a post (`["1","2"]`, `1,2`): how many, and the first.
+fn listed_ids(text: Option<&str>) -> (Option<i64>, Option<&str>) {
+    let Some(text) = text else { return (None, None) };
+    let real = |id: &&str| id.len() > 1 && id.chars().all(|c| c.is_ascii_digit());
+    let mut ids = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(real);
+    let Some(first) = ids.next() else { return (Some(0), None) };
+    let all: std::collections::HashSet<&str> = ids.chain([first]).collect();
+    (i64::try_from(all.len()).ok(), Some(first))
+}
+
+/// What in a post's own row leaves it open whether it was sent. The application writes a placeholder where it posted and
+/// did not learn the id, and a mark where it could not save what it had done.
+fn doubt(external_id: Option<&str>, real: bool, orphan: Option<&str>, flag: Option<&str>) -> Option<&'static str> {
+    if external_id.is_some_and(|id| !real && !id.trim().is_empty()) {
+        return Some("the row carries a placeholder for an id, so the post may be live");
+    }
+    if orphan.is_some_and(|id| !id.trim().is_empty()) && orphan_id(orphan).is_none() {
+        return Some("the row carries an orphan id that is a placeholder, so the post may be live");
+    }
+    match flag? {
+        "receipt_write_failed" => {
+            Some("its receipt could not be written (receipt_write_failed), so the post may be live")
+        }
+        _ => Some("the application marked it for reconciliation (needs_reconciliation), so the post may be live"),
+    }
 }
 
 /// An orphan id, if it looks like one.
@@ -302,10 +320,20 @@ mod tests {
 
     #[test]
     fn ids_of_parts_are_counted_in_whatever_way_they_are_listed() {
-        assert_eq!(listed_ids(Some("[\"123\", \"456\"]")), Some(2));
-        assert_eq!(listed_ids(Some("123,456,456")), Some(2));
-        assert_eq!(listed_ids(Some("posted_123")), Some(0));
-        assert_eq!(listed_ids(None), None);
+        assert_eq!(listed_ids(Some("[\"123\", \"456\"]")), (Some(2), Some("123")));
+        assert_eq!(listed_ids(Some("123,456,456")), (Some(2), Some("123")));
+        assert_eq!(listed_ids(Some("posted_123")), (Some(0), None));
+        assert_eq!(listed_ids(None), (None, None));
+    }
+
+    #[test]
+    fn a_placeholder_or_a_mark_leaves_it_open_and_an_id_or_nothing_does_not() {
+        assert_eq!(doubt(None, false, None, None), None);
+        assert_eq!(doubt(Some("17"), true, Some("17"), None), None);
+        assert_eq!(doubt(Some(" "), false, Some(""), None), None);
+        assert!(doubt(Some("posted_17"), false, None, None).is_some());
+        assert!(doubt(None, false, Some("posted_17"), None).is_some());
+        assert!(doubt(None, false, None, Some("needs_reconciliation")).is_some());
     }
 
     #[test]

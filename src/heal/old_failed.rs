@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Check, CheckResult, Room, Shared, Status, held_code, listed_ids, orphan_id, stream, with_ledgers};
+use super::{Check, CheckResult, Room, Shared, Status, doubt, held_code, listed_ids, orphan_id, stream, with_ledgers};
 use crate::change::plan::{Action, Change, Outcome, Plan};
 use crate::database::session::{Access as Transaction, Row, Session};
 use crate::database::statement;
@@ -42,6 +42,8 @@ pub struct Candidate {
     pub thread_ids: Option<String>,
     /// How many parts it has.
     pub parts: Option<i64>,
+    /// A mark of the application that something was not saved.
+    pub flag: Option<String>,
     /// Its last error.
     pub error: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Candidate {
             orphan: row.optional_text("orphan")?,
             thread_ids: row.optional_text("thread_ids")?,
             parts: row.optional_int("parts")?,
+            flag: row.optional_text("flag")?,
             error: row.optional_text("error")?,
         })
     }
@@ -80,12 +83,19 @@ pub fn judge(candidate: &Candidate, facts: &[Fact], ledgers: &[Ledger]) -> Decis
     if held_code(facts).is_some() || facts.iter().any(|fact| fact.kind == Kind::Waiting) {
         return Decision::Kept;
     }
-    let listed_parts = listed_ids(candidate.thread_ids.as_deref());
+    let (listed_parts, _) = listed_ids(candidate.thread_ids.as_deref());
     let subject = Subject {
         own_id: candidate.external_id.as_deref().filter(|_| candidate.real),
         orphan: orphan_id(candidate.orphan.as_deref()),
         parts: candidate.parts,
         listed_parts,
+        listed_id: None,
+        doubt: doubt(
+            candidate.external_id.as_deref(),
+            candidate.real,
+            candidate.orphan.as_deref(),
+            candidate.flag.as_deref(),
+        ),
     };
     let judgement = verdict::judge(&subject, facts, ledgers, 1.0);
     if judgement.verdict == Verdict::Posted {
@@ -288,12 +298,11 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan, way: &Way, ordered: bool) -> Res
                         change,
                         seen: candidate.changed_at,
                         seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                        external_id: None,
-                        posted_at: None,
-                        decided_at: None,
+                        values: None,
                         first_time: candidate.first_time,
                         target: candidate.id.into_boxed_str(),
                         code: "archive",
+                        known: false,
                         reason,
                         evidence,
                         outcome: Outcome::Planned,

@@ -93,6 +93,9 @@ fn select(only: &[String], settings: &Settings) -> Result<Vec<&'static dyn Check
         .collect())
 }
 
+/// Time beyond `--timeout` in which a run says what it did: its record, its event, its lease.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 struct Pass<'a> {
     start: &'a mut Start,
     mapping: Mapping,
@@ -416,6 +419,10 @@ impl<'a> Pass<'a> {
             self.recover_session(lease, error);
             self.settle_doubts(lease);
         }
+        self.start.session.extend(LAST_WORDS);
+        if self.mapping.events.as_ref().is_some_and(|events| !events.may_insert) {
+            self.notes.push("the role may not insert into the event table: dashboards do not see this run".into());
+        }
         let mut done = self.done(error.as_ref());
         if let Err(failure) = self.record(lease, &done, error.as_ref()) {
             log::error!(target: "healer", "[SELF_HEALING] the run could not be recorded: {failure}");
@@ -432,7 +439,7 @@ impl<'a> Pass<'a> {
         }
         // A moment of its own: the pass may have used up its time, and the truth about what was done is still owed.
         let mut origin = self.start.origin.clone();
-        origin.deadline = origin.deadline.max(Instant::now() + Duration::from_secs(5));
+        origin.deadline = origin.deadline.max(Instant::now() + LAST_WORDS);
         match origin.connect() {
             Ok(session) => self.start.session = session,
             Err(again) => log::warn!(target: "healer", "run {}: no second connection: {again}", lease.run),
@@ -478,8 +485,10 @@ impl<'a> Pass<'a> {
     }
 
     fn record(&mut self, lease: &Lease, done: &Done, error: Option<&Error>) -> Result<(), Error> {
-        let event = if error.is_some() { "error_healing_cycle_failed" } else { "self_healing_report" };
-        let body = match error {
+        // A pass that ran out of its time did what it could, and the rest is counted: that is no failure.
+        let failed = error.filter(|error| !matches!(error, Error::Timeout));
+        let event = if failed.is_some() { "error_healing_cycle_failed" } else { "self_healing_report" };
+        let body = match failed {
             Some(error) => {
                 let mut body = done.report.event();
                 body["error_message"] = json!(error.to_string());
@@ -588,8 +597,9 @@ impl<'a> Pass<'a> {
         }
         let mut codes = self.codes.clone();
         if !self.request.dry_run {
-            let new_holds =
-                self.plan.count(|action| action.change == Change::Hold && action.outcome == Outcome::Applied);
+            let new_holds = self
+                .plan
+                .count(|action| action.change == Change::Hold && action.outcome == Outcome::Applied && !action.known);
             let failed = self.plan.count(|action| matches!(action.outcome, Outcome::Failed(_)));
             if new_holds > 0 || failed > 0 || brake_on.is_some() {
                 codes.push(3);
@@ -600,9 +610,9 @@ impl<'a> Pass<'a> {
         }
         let exit_code = exit::strongest(codes);
         let status = match (error, exit_code) {
-            (Some(_), _) => "failed",
             (None, 0) => "ok",
-            (None, _) => "partial",
+            (None | Some(Error::Timeout), _) => "partial",
+            (Some(_), _) => "failed",
         };
         Done { report: self.report(status), exit_code }
     }

@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Check, CheckResult, Room, Shared, Status, ago, held_code, listed_ids, only_a_person_ends, orphan_id, stream,
+    Check, CheckResult, Room, Shared, Status, ago, doubt, held_code, listed_ids, only_a_person_ends, orphan_id, stream,
     with_ledgers,
 };
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Values};
 use crate::database::catalog::Relation;
 use crate::database::session::{Row, Session};
 use crate::database::statement;
@@ -58,6 +58,10 @@ pub struct Candidate {
     pub thread_ids: Option<String>,
     /// How many parts it has.
     pub parts: Option<i64>,
+    /// A mark of the application that something was not saved.
+    pub flag: Option<String>,
+    /// Its last error.
+    pub error: Option<String>,
 }
 
 impl Candidate {
@@ -74,15 +78,22 @@ impl Candidate {
             orphan: row.optional_text("orphan")?,
             thread_ids: row.optional_text("thread_ids")?,
             parts: row.optional_int("parts")?,
+            flag: row.optional_text("flag")?,
+            error: row.optional_text("error")?,
         })
     }
 
     fn subject(&self) -> Subject<'_> {
+        let (listed_parts, listed_id) = listed_ids(self.thread_ids.as_deref());
+        let open = doubt(self.external_id.as_deref(), self.real, self.orphan.as_deref(), self.flag.as_deref());
+        let after = self.error.as_deref().is_some_and(verdict::possibly_live);
         Subject {
             own_id: self.external_id.as_deref().filter(|_| self.real),
             orphan: orphan_id(self.orphan.as_deref()),
             parts: self.parts,
-            listed_parts: listed_ids(self.thread_ids.as_deref()),
+            listed_parts,
+            listed_id,
+            doubt: open.or(after.then_some("its last error came after the submit, so the post may be live")),
         }
     }
 }
@@ -166,7 +177,8 @@ fn choose(
         let reason = format!("stuck again after {rescues} rescues in {}", limits.rescue_window);
         return (Change::Fail, "exhausted", reason);
     }
-    match candidate.planned_age_s {
+    // Without a plan and a time of writing: it was planned no later than it was claimed.
+    match candidate.planned_age_s.or(candidate.age_s) {
         Some(planned) if planned > limits.requeue_max_age.as_seconds() => {
             let reason = format!("planned more than {} ago: too late to be sent now", limits.requeue_max_age);
             (Change::Hold, "too_old", reason)
@@ -240,28 +252,31 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
         for candidate in candidates {
             let of_post = facts.get(&candidate.id).map_or(&[] as &[Fact], Vec::as_slice);
             let decision = judge(&candidate, of_post, &grounds);
-            tally.count(&candidate, &decision);
+            tally.count(&candidate, &decision, held_code(of_post).is_some());
             if let Some(change) = decision.change {
                 let (reason, evidence) = shared.of(&decision.judgement, &decision.reason);
-                plan.add(Action {
+                let without_id = change == Change::MarkPosted && decision.judgement.external_id.is_none();
+                let action = Action {
                     check: "stuck-posts",
                     change,
                     seen: candidate.claimed_at,
                     seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                    external_id: decision.judgement.external_id.as_deref().map(Box::from),
-                    posted_at: decision.judgement.posted_at.or(candidate.claimed_at),
-                    decided_at: of_post
-                        .iter()
-                        .filter(|fact| fact.kind == Kind::Decided)
-                        .filter_map(|fact| fact.at)
-                        .max(),
+                    values: values(change, &candidate, &decision.judgement, of_post).boxed(),
                     first_time: candidate.first_time,
                     target: candidate.id.into_boxed_str(),
                     code: decision.code,
+                    known: held_code(of_post).is_some(),
                     reason,
                     evidence,
                     outcome: Outcome::Planned,
-                });
+                };
+                // It is a posted post without an id from then on: its id is looked for at once.
+                let look_for_id = without_id && settings.heal.missing_ids.enabled;
+                let entry = look_for_id.then(|| Action { change: Change::EnterRecovery, ..action.clone() });
+                plan.add(action);
+                if let Some(entry) = entry {
+                    plan.add(entry);
+                }
             }
         }
         Ok(true)
@@ -274,12 +289,13 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
 }
 
 impl Tally {
-    fn count(&mut self, candidate: &Candidate, decision: &Decision) {
+    fn count(&mut self, candidate: &Candidate, decision: &Decision, held: bool) {
         self.found += 1;
-        match (decision.change, candidate.age_s) {
-            (None, _) => self.known_held += 1,
-            (Some(Change::Hold), _) => self.new_held += 1,
-            _ => {}
+        match decision.change {
+            None => self.known_held += 1,
+            Some(Change::Hold) if held => self.known_held += 1,
+            Some(Change::Hold) => self.new_held += 1,
+            Some(_) => {}
         }
         match candidate.age_s {
             Some(age) => {
@@ -288,6 +304,20 @@ impl Tally {
             }
             None => self.no_time += 1,
         }
+    }
+}
+
+/// What is written beside the status: the proof's id and time, and for what a person decided, when that was.
+fn values(change: Change, candidate: &Candidate, judgement: &Judgement, facts: &[Fact]) -> Values {
+    let proved = change == Change::MarkPosted;
+    Values {
+        external_id: judgement.external_id.as_deref().map(Box::from),
+        posted_at: if proved {
+            judgement.posted_at.or(candidate.claimed_at.filter(|_| candidate.age_s.is_some()))
+        } else {
+            None
+        },
+        decided_at: facts.iter().filter(|fact| fact.kind == Kind::Decided).filter_map(|fact| fact.at).max(),
     }
 }
 
@@ -391,6 +421,8 @@ mod tests {
             orphan: None,
             thread_ids: None,
             parts: None,
+            flag: None,
+            error: None,
         }
     }
 

@@ -244,8 +244,7 @@ impl<'a> Build<'a> {
         let id = self.required(&posts.id, "id")?;
         let status = self.required(&posts.status, "status")?;
         let external_id = self.required(&posts.external_id, "external_id")?;
-        if !matches!(id.base_type.as_str(), "text" | "character varying" | "uuid" | "bigint" | "integer" | "character")
-        {
+        if !matches!(id.base_type.as_str(), "text" | "character varying" | "uuid" | "bigint" | "integer" | "bpchar") {
             return Err(Error::Missing {
                 what: format!("an id of a known type ({} is {})", posts.id, id.r#type),
                 hint: "posts.id must be a text, varchar, uuid, bigint or integer column".into(),
@@ -267,6 +266,16 @@ impl<'a> Build<'a> {
             ));
         }
         let names = &mut self.names;
+        // What a row that comes back from the archive is written with: computed columns compute themselves.
+        let written: Vec<&str> = self
+            .relation
+            .columns
+            .iter()
+            .filter(|column| !column.computed)
+            .map(|column| column.quoted.as_str())
+            .collect();
+        names.set("row_columns", written.join(", "));
+        names.set("row_values", written.iter().map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "));
         names.set("posts", self.relation.quoted.clone());
         names.set("relation", self.catalog.literal(&posts.table)?);
         names.set("id", id.quoted.clone());
@@ -485,6 +494,15 @@ impl<'a> Build<'a> {
                 posts.error_message
             ));
         }
+        let flag = features.as_ref().map(|read| {
+            let is_set = |mark: &str| format!("{read}::jsonb ->> '{mark}' = 'true'");
+            format!(
+                "CASE WHEN {} THEN 'receipt_write_failed' WHEN {} THEN 'needs_reconciliation' END",
+                is_set("receipt_write_failed"),
+                is_set("needs_reconciliation")
+            )
+        });
+        self.names.set("flag", of(flag, "NULL::text"));
         self.names.set("type", of(kind, "NULL::text"));
         self.names.set("parts", of(parts, "NULL::bigint"));
         self.names.set("thread_ids", of(thread_ids, "NULL::text"));

@@ -40,6 +40,10 @@ pub struct Subject<'a> {
     pub parts: Option<i64>,
     /// How many real ids the row lists for its parts.
     pub listed_parts: Option<i64>,
+    /// The first of them.
+    pub listed_id: Option<&'a str>,
+    /// What in the row leaves it open whether it was sent: a placeholder, a mark of the application, its last error.
+    pub doubt: Option<&'static str>,
 }
 
 /// A verdict and what it stands on.
@@ -86,6 +90,10 @@ pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], needed: 
     }
     if let Some(proof) = proof(subject, facts) {
         return proof;
+    }
+    // A person who decided has seen the row: what stood in it before the decision stands in it for good.
+    if let (Some(doubt), None) = (subject.doubt, decided) {
+        return nothing(Verdict::Uncertain, None, doubt.to_owned());
     }
     if let Some(ledger) = ledgers.iter().find(|ledger| ledger.access != Access::Readable) {
         let why = match &ledger.access {
@@ -172,6 +180,10 @@ fn proof(subject: &Subject<'_>, facts: &[Fact]) -> Option<Judgement> {
     if let Some(id) = subject.own_id {
         let at = facts.iter().filter(|fact| fact.kind == Kind::Sent).filter_map(|fact| fact.at).min();
         return Some(posted(Some(id.to_owned()), at, "own_id", "the row carries its real id".into()));
+    }
+    if let Some(id) = subject.listed_id {
+        let at = facts.iter().filter(|fact| fact.kind == Kind::Sent).filter_map(|fact| fact.at).min();
+        return Some(posted(Some(id.to_owned()), at, "listed_ids", "the row lists the ids of all its parts".into()));
     }
     let strongest = |kind: Kind| {
         STRENGTH.iter().find_map(|name| facts.iter().find(|fact| fact.kind == kind && fact.ledger == *name))
@@ -347,6 +359,30 @@ mod tests {
         {
             assert!(!possibly_live(not), "{not}");
         }
+    }
+
+    #[test]
+    fn a_row_that_lists_all_its_ids_is_posted_with_the_first_and_one_that_lists_some_is_uncertain() {
+        let row = |listed| Subject {
+            parts: Some(3),
+            listed_parts: Some(listed),
+            listed_id: Some("11"),
+            ..Subject::default()
+        };
+        let all = judge(&row(3), &[], &readable(1.0), 0.95);
+        assert_eq!((all.verdict, all.external_id.as_deref()), (Verdict::Posted, Some("11")));
+        assert_eq!(judge(&row(2), &[], &readable(1.0), 0.95).verdict, Verdict::Uncertain);
+    }
+
+    #[test]
+    fn what_the_row_leaves_open_is_uncertain_until_a_person_decides() {
+        let row = Subject { doubt: Some("a placeholder"), ..Subject::default() };
+        let at = DateTime::<Utc>::from_timestamp(200, 0);
+        let decision = Fact { at, ..fact("held", Kind::Decided, None) };
+        assert_eq!(judge(&row, &[], &readable(1.0), 0.95).verdict, Verdict::Uncertain);
+        assert_eq!(judge(&row, &[decision], &readable(1.0), 0.95).verdict, Verdict::NotPosted);
+        let proof = [fact("post_receipts", Kind::Sent, Some("5"))];
+        assert_eq!(judge(&row, &proof, &readable(1.0), 0.95).verdict, Verdict::Posted);
     }
 
     fn any_kind() -> impl Strategy<Value = Kind> {

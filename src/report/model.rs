@@ -279,7 +279,7 @@ fn view(action: &Action, at: &str, now: DateTime<Utc>, words: &Words) -> ActionV
         Outcome::Planned => ("planned", None, None),
         Outcome::Applied => ("applied", Some(true), None),
         Outcome::Skipped => ("skipped", Some(false), None),
-        Outcome::Failed(reason) => ("failed", Some(false), Some(reason.clone())),
+        Outcome::Failed(reason) => ("failed", Some(false), Some(reason.to_string())),
         Outcome::Remaining => ("remaining", None, None),
         Outcome::InDoubt => ("in_doubt", None, None),
     };
@@ -300,7 +300,7 @@ fn view(action: &Action, at: &str, now: DateTime<Utc>, words: &Words) -> ActionV
         evidence: (*action.evidence).clone(),
         outcome,
         error,
-        external_id: action.external_id.as_deref().map(str::to_owned),
+        external_id: action.external_id().map(str::to_owned),
     }
 }
 

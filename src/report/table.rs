@@ -212,9 +212,27 @@ pub fn word(status: Status) -> &'static str {
     }
 }
 
-/// The line of a Nagios plugin, with its exit code.
+/// The line of a Nagios plugin for a pass, with its exit code.
 pub fn nagios(report: &PassReport, exit_code: u8) -> (String, u8) {
-    let worst = report.checks.iter().map(|check| check.status).fold(0, |worst, status| {
+    let (mut line, code) = nagios_line(report.checks.iter().map(|check| check.status), &report.verdict(), exit_code);
+    line.push_str(" |");
+    for check in &report.checks {
+        match check.found {
+            Some(found) => {
+                let _ = write!(line, " '{}'={found};;;0", check.name);
+            }
+            None => {
+                let _ = write!(line, " '{}'=U;;;0", check.name);
+            }
+        }
+    }
+    line.push('\n');
+    (line, code)
+}
+
+/// The line of a Nagios plugin without measurements and line end, with its exit code.
+pub fn nagios_line(statuses: impl Iterator<Item = Status>, verdict: &str, exit_code: u8) -> (String, u8) {
+    let worst = statuses.fold(0, |worst, status| {
         let code = match status {
             Status::Ok => 0,
             Status::Warning => 1,
@@ -231,18 +249,5 @@ pub fn nagios(report: &PassReport, exit_code: u8) -> (String, u8) {
         _ => 2,
     };
     let label = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(code.min(3))];
-    let mut line = format!("HEALER {label} - {}", report.verdict().replace('|', "/"));
-    line.push_str(" |");
-    for check in &report.checks {
-        match check.found {
-            Some(found) => {
-                let _ = write!(line, " '{}'={found};;;0", check.name);
-            }
-            None => {
-                let _ = write!(line, " '{}'=U;;;0", check.name);
-            }
-        }
-    }
-    line.push('\n');
-    (line, code)
+    (format!("HEALER {label} - {}", clean(verdict).replace('|', "/")), code)
 }

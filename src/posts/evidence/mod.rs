@@ -187,6 +187,7 @@ impl Ledgers {
             ),
         ];
         let mut names = mapping.names.clone();
+        names.set("planned_at", format!("'{}'::timestamptz", catalog.server.now.to_rfc3339()));
         let zone = catalog.literal(&settings.posts.timezone)?.to_owned();
         let mut all = Vec::new();
         for (name, table, template, describe) in tables {
@@ -251,14 +252,20 @@ impl Ledgers {
         };
         let since = self.names.get("events_since_change").unwrap_or("$7::timestamptz").to_owned();
         let change = join(&reading, &self.names.with("events_since", since));
-        let ledgers_only = join(&reading, &self.names);
+        let measured: Vec<Template> = self
+            .all
+            .iter()
+            .filter(|ledger| ledger.access == Access::Readable && !ledger.derived)
+            .map(|ledger| ledger.template)
+            .collect();
+        let measured = join(&measured, &self.names);
         let mut everything = reading;
         if with_schema {
             everything.extend(OWN.iter().map(|(_, template)| *template));
         }
         let everything = join(&everything, &self.names);
         self.names.set("change_branches", change);
-        self.names.set("coverage_branches", ledgers_only);
+        self.names.set("coverage_branches", measured);
         self.names.set("branches", everything);
     }
 

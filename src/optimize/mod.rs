@@ -1,0 +1,3 @@
+//! Passes that make the system work better, one folder a subject.
+
+pub mod content;
