@@ -145,7 +145,8 @@ pub struct Report {
     /// How far back to look
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: String,
-    /// Exit 4 when the last successful run of a pass is older than this
+    /// Exit 4 when the last successful run of a pass is older than this [default: twice the pass's interval, for passes
+    /// that were ever run; `heal` 30m]
     #[arg(long, value_name = "TIME")]
     pub max_age: Option<String>,
 }
@@ -163,6 +164,12 @@ pub struct Init {
     /// Print the SQL instead of running it
     #[arg(long)]
     pub print_sql: bool,
+    /// Note every run of the system's jobs by a trigger behind the heartbeat table
+    #[arg(long, conflicts_with = "untrack_jobs")]
+    pub track_jobs: bool,
+    /// Take that trigger away again
+    #[arg(long)]
+    pub untrack_jobs: bool,
 }
 
 /// Options of `resolve`.

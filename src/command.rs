@@ -153,7 +153,9 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
             clap_complete::generate(*shell, &mut Cli::command(), "healer", &mut script);
             return Ok(text_only(String::from_utf8_lossy(&script).into_owned()));
         }
-        Command::Init(args) if args.print_sql => return Ok(text_only(schema::sql())),
+        Command::Init(args) if args.print_sql && !args.track_jobs && !args.untrack_jobs => {
+            return Ok(text_only(schema::sql()));
+        }
         _ => {}
     }
     let deadline = start::deadline(&cli.global.timeout)?;
@@ -187,7 +189,7 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
     match &cli.command {
         Command::Heal(args) => heal(&mut start, global, args),
         Command::Report(_) => report(&mut start, global, report_spans),
-        Command::Init(_) => init(&mut start, global),
+        Command::Init(args) => init(&mut start, global, args),
         Command::Doctor => examine(&mut start, global),
         Command::Resolve(args) => decide(&mut start, global, args),
         Command::Undo(args) => take_back(&mut start, global, args),
@@ -237,7 +239,13 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
     if report.too_old {
         statuses.push(Status::Critical);
     }
-    let well = report.exit_code == 0 && !report.too_old && report.verdict.starts_with("no post is stuck");
+    statuses.extend(report.checks.iter().flatten().map(|check| match check.status.as_str() {
+        "ok" => Status::Ok,
+        "warning" => Status::Warning,
+        "critical" => Status::Critical,
+        _ => Status::Unknown,
+    }));
+    let well = report.exit_code == 0 && !report.too_old && report.well;
     Ok(Output {
         table: health::tables(&report, look(global)),
         quiet: if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) },
@@ -249,13 +257,28 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
     .for_nagios(global, &statuses, &report.verdict))
 }
 
-fn init(start: &mut Start, global: &Global) -> Result<Output, Error> {
+fn init(start: &mut Start, global: &Global, args: &crate::cli::Init) -> Result<Output, Error> {
+    let jobs = (args.track_jobs || args.untrack_jobs).then(|| schema::jobs(start, args.track_jobs)).transpose()?;
+    if args.print_sql {
+        let trigger = jobs.map(|jobs| format!("{};\n", jobs.sql().trim_end())).unwrap_or_default();
+        return Ok(text_only(format!("{}{trigger}", schema::sql())));
+    }
     let made = schema::init(&mut start.session, &start.catalog)?;
     let line = match made {
         schema::Made::Already => "the schema healer is up to date\n".to_owned(),
         schema::Made::Created => "the schema healer was created\n".to_owned(),
         schema::Made::Upgraded(from) => format!("the schema healer was upgraded from version {from}\n"),
     };
+    let mut line = line;
+    if let Some(jobs) = &jobs {
+        start.session.transaction(std::slice::from_ref(jobs))?;
+        let word = if args.track_jobs {
+            "every run of a job is noted from now on"
+        } else {
+            "runs of jobs are noted by the passes only"
+        };
+        line.push_str(&format!("{word}\n"));
+    }
     Ok(Output {
         json: json!({ "schemaVersion": model::SCHEMA_VERSION, "command": "init", "status": "ok", "message": line.trim() }),
         table: line.clone(),
@@ -413,8 +436,10 @@ fn sandbox(global: &Global, around: &Surroundings<'_>) -> Result<Option<crate::s
     if !global.quiet {
         let _ = writeln!(std::io::stderr(), "healer works on its sandbox, a throwaway database{unused}");
     }
-    let prepare =
-        |client: &mut postgres::Client| client.batch_execute(&schema::sql()).map_err(|error| error.to_string());
+    let prepare = |client: &mut postgres::Client| {
+        client.batch_execute(&schema::sql()).map_err(|error| error.to_string())?;
+        crate::sandbox::seed::signals(client).map_err(|error| error.to_string())
+    };
     Ok(Some(crate::sandbox::Sandbox::open(dir.as_deref(), &prepare)?))
 }
 

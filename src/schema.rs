@@ -2,10 +2,13 @@
 
 use crate::database::catalog::{Catalog, SCHEMA_VERSION};
 use crate::database::session::{Access, Session};
+use crate::database::statement::{self, Statement};
 use crate::error::Error;
+use crate::start::Start;
 
 /// The steps to the newest schema; step N makes version N out of version N − 1. Each is safe to repeat.
-pub const STEPS: &[&str] = &[include_str!("../sql/schema/001_healer.sql")];
+pub const STEPS: &[&str] =
+    &[include_str!("../sql/schema/001_healer.sql"), include_str!("../sql/schema/002_signals.sql")];
 
 /// What an init did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,26 @@ pub fn init(session: &mut Session, catalog: &Catalog) -> Result<Made, Error> {
     }
     session.commit()?;
     Ok(from.map_or(Made::Created, Made::Upgraded))
+}
+
+/// The statement that puts the trigger behind the heartbeat table, or takes it away.
+pub fn jobs(start: &Start, track: bool) -> Result<Statement, Error> {
+    let mapping = start.mapping()?;
+    let table = &start.settings().heartbeats.table;
+    if mapping.heartbeats.is_none() {
+        return Err(Error::Missing {
+            what: format!("table {table}, or a known shape of it,"),
+            hint: "set heartbeats.table in healer.toml".into(),
+        });
+    }
+    if mapping.heartbeats_history && track {
+        return Err(Error::Refused {
+            message: format!("{table} keeps one row for each run: healer reads its history there"),
+            hint: "run `healer init` without --track-jobs".into(),
+        });
+    }
+    let template = if track { statement::TRACK_JOBS } else { statement::UNTRACK_JOBS };
+    Ok(template.fill(&mapping.names))
 }
 
 #[cfg(test)]

@@ -256,6 +256,8 @@ impl Default for Database {
 pub struct Heal {
     /// Actions a plan keeps for each check without `--max-actions`; at most 100,000.
     pub max_actions: u32,
+    /// How often the pass runs. `report health` exits 4 when the last completed one is twice as old.
+    pub interval: Span,
     /// The brake on requeues.
     pub brake: Brake,
     /// The check `stuck-posts`.
@@ -267,17 +269,122 @@ pub struct Heal {
     /// The check `old-failed`.
     #[serde(rename = "old-failed")]
     pub old_failed: OldFailed,
+    /// The check `browser-queue`.
+    #[serde(rename = "browser-queue")]
+    pub browser_queue: BrowserQueue,
+    /// The check `circuit-breaker`.
+    #[serde(rename = "circuit-breaker")]
+    pub circuit_breaker: CircuitBreaker,
+    /// The check `database`.
+    pub database: DatabaseHealth,
+    /// The check `job-heartbeats`.
+    #[serde(rename = "job-heartbeats")]
+    pub job_heartbeats: JobHeartbeats,
+    /// The check `silence`.
+    pub silence: Silence,
 }
 
 impl Default for Heal {
     fn default() -> Self {
         Self {
             max_actions: 10_000,
+            interval: Span::seconds(15 * 60),
             brake: Brake::default(),
             stuck_posts: StuckPosts::default(),
             missing_ids: MissingIds::default(),
             old_failed: OldFailed::default(),
+            browser_queue: BrowserQueue::default(),
+            circuit_breaker: CircuitBreaker::default(),
+            database: DatabaseHealth::default(),
+            job_heartbeats: JobHeartbeats::default(),
+            silence: Silence::default(),
         }
+    }
+}
+
+impl Heal {
+    /// What observes: each threshold makes sense, and the grave one is not below the other.
+    fn validate(&self) -> Result<(), String> {
+        let (browser, breaker, jobs, silence) =
+            (&self.browser_queue, &self.circuit_breaker, &self.job_heartbeats, &self.silence);
+        let mut spans = vec![
+            ("heal.interval".to_owned(), self.interval),
+            ("heal.browser-queue.hold_limit".to_owned(), browser.hold_limit),
+            ("heal.browser-queue.signal_max_age".to_owned(), browser.signal_max_age),
+            ("heal.browser-queue.window".to_owned(), browser.window),
+            ("heal.circuit-breaker.signal_max_age".to_owned(), breaker.signal_max_age),
+            ("heal.circuit-breaker.window".to_owned(), breaker.window),
+            ("heal.job-heartbeats.running_limit".to_owned(), jobs.running_limit),
+            ("heal.job-heartbeats.skipped_limit".to_owned(), jobs.skipped_limit),
+            ("heal.job-heartbeats.stale_limit".to_owned(), jobs.stale_limit),
+            ("heal.silence.limit".to_owned(), silence.limit),
+        ];
+        spans.extend(jobs.intervals.iter().map(|(job, span)| (format!("heal.job-heartbeats.intervals.{job}"), *span)));
+        if let Some((name, _)) = spans.iter().find(|(_, span)| span.as_seconds() < 1) {
+            return Err(format!("{name} must be at least 1s"));
+        }
+        for (name, factor) in [
+            ("heal.job-heartbeats.late_factor", jobs.late_factor),
+            ("heal.silence.factor", silence.factor),
+            ("heal.silence.critical_factor", silence.critical_factor),
+        ] {
+            if !(1.0..=1_000.0).contains(&factor) {
+                return Err(format!("{name} must be 1 to 1000"));
+            }
+        }
+        for (name, number) in [
+            ("heal.circuit-breaker.idle_ticks", breaker.idle_ticks),
+            ("heal.job-heartbeats.failures_warning", jobs.failures_warning),
+        ] {
+            if number < 1 {
+                return Err(format!("{name} must be at least 1"));
+            }
+        }
+        if silence.weeks > 26 {
+            return Err("heal.silence.weeks must be at most 26".into());
+        }
+        self.database.validate()?;
+        let order = [
+            ("heal.browser-queue.waiting", f64::from(browser.waiting_warning), f64::from(browser.waiting_critical)),
+            ("heal.job-heartbeats.failures", f64::from(jobs.failures_warning), f64::from(jobs.failures_critical)),
+            ("heal.job-heartbeats.late", jobs.late_factor, jobs.late_critical_factor),
+        ];
+        in_order(&order)
+    }
+}
+
+/// Whether no critical threshold lies below its warning.
+fn in_order(pairs: &[(&str, f64, f64)]) -> Result<(), String> {
+    match pairs.iter().find(|(_, warning, critical)| critical < warning || critical.is_nan()) {
+        Some((name, _, _)) => Err(format!("{name}: the critical threshold lies below the warning")),
+        None => Ok(()),
+    }
+}
+
+impl DatabaseHealth {
+    fn validate(&self) -> Result<(), String> {
+        for (name, share) in [
+            ("connections_warning", self.connections_warning),
+            ("connections_critical", self.connections_critical),
+            ("xid_warning", self.xid_warning),
+            ("xid_critical", self.xid_critical),
+            ("dead_share_warning", self.dead_share_warning),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(format!("heal.database.{name} must be 0 to 1"));
+            }
+        }
+        let seconds = |span: Span| span.0.as_secs_f64();
+        in_order(&[
+            ("heal.database.connect", seconds(self.connect_warning), seconds(self.connect_critical)),
+            ("heal.database.answer", seconds(self.answer_warning), seconds(self.answer_critical)),
+            ("heal.database.connections", self.connections_warning, self.connections_critical),
+            ("heal.database.transaction", seconds(self.transaction_warning), seconds(self.transaction_critical)),
+            ("heal.database.idle", seconds(self.idle_warning), seconds(self.idle_critical)),
+            ("heal.database.blocked", seconds(self.blocked_warning), seconds(self.blocked_critical)),
+            ("heal.database.xid", self.xid_warning, self.xid_critical),
+            ("heal.database.replication", seconds(self.replication_warning), seconds(self.replication_critical)),
+        ])
     }
 }
 
@@ -396,6 +503,224 @@ impl Default for OldFailed {
     }
 }
 
+/// The check `browser-queue`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrowserQueue {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// More waiting operations than this are a warning.
+    pub waiting_warning: u32,
+    /// More waiting operations than this are critical.
+    pub waiting_critical: u32,
+    /// How long one operation may hold the browser.
+    pub hold_limit: Span,
+    /// How long a signal of the application is believed.
+    pub signal_max_age: Span,
+    /// How far back events are looked at where no signal tells.
+    pub window: Span,
+    /// Whether a request to release the browser is left in `healer.request` when the queue is critical in two runs on
+    /// end and an operation holds the browser beyond `hold_limit`. The application decides whether to act on it.
+    pub request_release: bool,
+}
+
+impl Default for BrowserQueue {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            waiting_warning: 5,
+            waiting_critical: 10,
+            // A thread takes up to six minutes to post; ten is beyond everything that ends by itself.
+            hold_limit: Span::seconds(10 * 60),
+            signal_max_age: Span::seconds(15 * 60),
+            window: Span::seconds(3_600),
+            request_release: false,
+        }
+    }
+}
+
+/// The check `circuit-breaker`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// Whether the check runs. The brake on requeues asks about the breaker in any case.
+    pub enabled: bool,
+    /// How long a signal of the application is believed.
+    pub signal_max_age: Span,
+    /// How far back events are looked at where no signal tells.
+    pub window: Span,
+    /// Ticks of the posting queue in a row with posts ready and no attempt that count as an open breaker.
+    pub idle_ticks: u32,
+    /// An open breaker is a warning for this long, and critical after.
+    pub open_critical: Span,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            signal_max_age: Span::seconds(15 * 60),
+            window: Span::seconds(2 * 3_600),
+            idle_ticks: 3,
+            // It tries again by itself after a minute, and doubles that up to eight.
+            open_critical: Span::seconds(15 * 60),
+        }
+    }
+}
+
+/// The check `database`. A value above a threshold is a finding; `0s` makes everything one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseHealth {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// Time to connect.
+    pub connect_warning: Span,
+    /// The same, critical.
+    pub connect_critical: Span,
+    /// Time of one round trip.
+    pub answer_warning: Span,
+    /// The same, critical.
+    pub answer_critical: Span,
+    /// Share of the connections in use.
+    pub connections_warning: f64,
+    /// The same, critical.
+    pub connections_critical: f64,
+    /// Age of the longest transaction in this database.
+    pub transaction_warning: Span,
+    /// The same, critical.
+    pub transaction_critical: Span,
+    /// How long a session may be idle in a transaction.
+    pub idle_warning: Span,
+    /// The same, critical.
+    pub idle_critical: Span,
+    /// How long a session may wait for another's lock.
+    pub blocked_warning: Span,
+    /// The same, critical.
+    pub blocked_critical: Span,
+    /// Share of the transaction ids (and of the multixact ids) used before they wrap around.
+    pub xid_warning: f64,
+    /// The same, critical.
+    pub xid_critical: f64,
+    /// Lag of a standby.
+    pub replication_warning: Span,
+    /// The same, critical.
+    pub replication_critical: Span,
+    /// Deadlocks since the last run from which there is a warning; 0 for never.
+    pub deadlocks_warning: u32,
+    /// MB written to temporary files since the last run above which there is a warning.
+    pub temp_mb_warning: u32,
+    /// Share of dead rows in the posts table.
+    pub dead_share_warning: f64,
+    /// Dead rows up to which their share says nothing.
+    pub dead_rows_from: u32,
+}
+
+impl Default for DatabaseHealth {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            connect_warning: Span::seconds(2),
+            connect_critical: Span::seconds(8),
+            answer_warning: Span::seconds(1),
+            answer_critical: Span::seconds(5),
+            connections_warning: 0.80,
+            connections_critical: 0.95,
+            transaction_warning: Span::seconds(5 * 60),
+            transaction_critical: Span::seconds(30 * 60),
+            idle_warning: Span::seconds(60),
+            idle_critical: Span::seconds(15 * 60),
+            // Beyond healer's own lock time-out and every ordinary wait.
+            blocked_warning: Span::seconds(30),
+            blocked_critical: Span::seconds(10 * 60),
+            xid_warning: 0.5,
+            xid_critical: 0.8,
+            replication_warning: Span::seconds(60),
+            replication_critical: Span::seconds(15 * 60),
+            deadlocks_warning: 1,
+            temp_mb_warning: 10_240,
+            // Autovacuum begins at a fifth.
+            dead_share_warning: 0.25,
+            dead_rows_from: 5_000,
+        }
+    }
+}
+
+/// The check `job-heartbeats`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobHeartbeats {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// How often a job runs. A job named here that has no line is reported as never seen; the interval of any other is
+    /// learned from its history. Giving this setting replaces the built-in list.
+    pub intervals: BTreeMap<String, Span>,
+    /// A job is late when its last sign of life is older than this many intervals.
+    pub late_factor: f64,
+    /// The same, critical.
+    pub late_critical_factor: f64,
+    /// How long a job may be running.
+    pub running_limit: Span,
+    /// Failures in a row that are a warning.
+    pub failures_warning: u32,
+    /// The same, critical.
+    pub failures_critical: u32,
+    /// A job that is skipped and has not succeeded for this long (and for three intervals) is reported.
+    pub skipped_limit: Span,
+    /// No sign of life of any job for this long means that the whole system stands still.
+    pub stale_limit: Span,
+}
+
+impl Default for JobHeartbeats {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            intervals: [("posting", 5), ("plan", 120), ("reply_posting", 15), ("metrics_scraper", 20)]
+                .into_iter()
+                .map(|(job, minutes)| (job.to_owned(), Span::seconds(minutes * 60)))
+                .collect(),
+            late_factor: 2.0,
+            late_critical_factor: 6.0,
+            running_limit: Span::seconds(3_600),
+            failures_warning: 3,
+            failures_critical: 10,
+            skipped_limit: Span::seconds(2 * 3_600),
+            stale_limit: Span::seconds(3_600),
+        }
+    }
+}
+
+/// The check `silence`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Silence {
+    /// Whether the check runs.
+    pub enabled: bool,
+    /// How long posts may be ready without one being posted, until what is usual has been learned.
+    pub limit: Span,
+    /// Weeks that are looked back at for what is usual at this hour of the week; 0 never learns.
+    pub weeks: u32,
+    /// Silence is reported above this many times what is usual.
+    pub factor: f64,
+    /// The shortest silence that is ever reported once that has been learned.
+    pub floor: Span,
+    /// Silence above this many times the limit is critical.
+    pub critical_factor: f64,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            limit: Span::seconds(2 * 3_600),
+            weeks: 4,
+            factor: 2.0,
+            floor: Span::seconds(30 * 60),
+            critical_factor: 3.0,
+        }
+    }
+}
+
 /// Most actions that a plan keeps, whatever is asked: it bounds the memory of a pass.
 pub const PLAN_CEILING: u32 = 100_000;
 
@@ -462,6 +787,7 @@ impl Settings {
                 return Err(format!("{name} must be at least 1s"));
             }
         }
+        self.heal.validate()?;
         for (kind, span) in &stuck.limits {
             if span.as_seconds() < 1 {
                 return Err(format!("heal.stuck-posts.limits.{kind} must be at least 1s"));
@@ -616,6 +942,13 @@ mod tests {
             ("[database]\nbatch = 0", "database.batch"),
             ("[heal]\nmax_actions = 100001", "heal.max_actions"),
             ("[posts]\ntable = \"\"", "posts.table"),
+            ("[heal.browser-queue]\nwaiting_critical = 4", "heal.browser-queue.waiting"),
+            ("[heal.database]\nconnections_warning = 0.96", "heal.database.connections"),
+            ("[heal.database]\nxid_critical = 1.1", "heal.database.xid_critical"),
+            ("[heal.job-heartbeats]\nlate_factor = nan", "heal.job-heartbeats.late_factor"),
+            ("[heal.job-heartbeats.intervals]\nplan = \"0s\"", "heal.job-heartbeats.intervals.plan"),
+            ("[heal.silence]\nweeks = 27", "heal.silence.weeks"),
+            ("[heal.circuit-breaker]\nidle_ticks = 0", "heal.circuit-breaker.idle_ticks"),
         ] {
             let (message, _) = Settings::from_toml(text).expect_err(text);
             assert!(message.contains(name), "{message}");

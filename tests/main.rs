@@ -10,6 +10,7 @@ mod command_line;
 mod configuration;
 mod connect;
 mod dry_run;
+mod observe;
 mod permissions;
 mod pooler;
 mod sandbox;

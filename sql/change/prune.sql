@@ -12,7 +12,16 @@ WITH actions AS (
   RETURNING 1
 ), signals AS (
   DELETE FROM healer.signal WHERE id IN (
-    SELECT id FROM healer.signal WHERE reported_at < now() - interval '30 days' ORDER BY reported_at LIMIT 5000)
+    -- More than come in a day: the application reports every operation of its browser.
+    SELECT id FROM healer.signal WHERE reported_at < now() - interval '30 days' LIMIT 50000)
+  RETURNING 1
+), jobs AS (
+  DELETE FROM healer.job_run WHERE id IN (
+    SELECT id FROM healer.job_run WHERE at < now() - interval '30 days' ORDER BY at LIMIT 50000)
+  RETURNING 1
+), requests AS (
+  DELETE FROM healer.request WHERE id IN (
+    SELECT id FROM healer.request WHERE requested_at < now() - interval '30 days' ORDER BY id LIMIT 5000)
   RETURNING 1
 ), holds AS (
   DELETE FROM healer.held_post WHERE id IN (
@@ -28,4 +37,4 @@ WITH actions AS (
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM actions) + (SELECT count(*) FROM runs) + (SELECT count(*) FROM signals)
-     + (SELECT count(*) FROM holds) + (SELECT count(*) FROM recovered) AS removed
+     + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM requests) + (SELECT count(*) FROM holds) + (SELECT count(*) FROM recovered) AS removed

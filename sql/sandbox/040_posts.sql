@@ -1,11 +1,12 @@
--- Purpose: 20,000 posts over 30 days, one each 2.2 minutes, and 40 that wait for their time. Post n was planned,
+-- Purpose: 20,000 posts over 30 days, one each 2.2 minutes, and 40 that wait for their time. For 55 minutes nothing has
+--          been posted: those posts are ready and wait. Post n was planned,
 --          claimed and sent at fixed distances from now. Between 26 and 24.7 hours ago most posts met a rate limit.
 -- Parameters: none. Columns: none.
 
 CREATE TABLE sandbox.draft AS
 WITH numbered AS MATERIALIZED (
     SELECT n::bigint,
-           -- The last ones lie in the future: they are queued.
+           -- The last ones lie in the future.
            now() - (20000 - n) * interval '129.6 seconds'
                  + (sandbox.chance(n, 'jitter') - 1) * interval '100 seconds' AS due,
            sandbox.chance(n, 'type') AS type_chance,
@@ -25,7 +26,7 @@ WITH numbered AS MATERIALIZED (
            -- From claim to sent: 2 to 6 minutes, threads 4 to 12.
            CASE type WHEN 'thread' THEN interval '4 minutes' + duration_chance * interval '8 minutes'
                      ELSE interval '2 minutes' + duration_chance * interval '4 minutes' END AS takes,
-           CASE WHEN due > now() THEN 'queued'
+           CASE WHEN due > now() - interval '55 minutes' THEN 'queued'
                 WHEN in_storm AND status_chance < 0.60 THEN 'failed'
                 WHEN status_chance < 0.012 AND due > now() - interval '6 days' THEN 'failed'
                 WHEN status_chance < 0.012 THEN 'archived'

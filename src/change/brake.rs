@@ -9,7 +9,7 @@ pub struct State {
     pub requeued_day: u64,
     /// Whether an earlier run stopped and nobody has released the brake since.
     pub latched: bool,
-    /// Whether the circuit breaker is open, and who says so.
+    /// Why the circuit breaker counts as open; `None` where it does not.
     pub breaker_open: Option<String>,
     /// Of the posts rescued in the last 6 hours: how many, and how many failed or got stuck again.
     pub rescued: u64,
@@ -39,8 +39,8 @@ pub fn decide(wanted: u64, state: &State, settings: &Brake, released: Option<u64
     if wanted == 0 {
         return Decision { allowed: 0, reason: None, latches: state.latched && released.is_none() };
     }
-    if let Some(source) = &state.breaker_open {
-        return stop(format!("the circuit breaker is open ({source})"), false);
+    if let Some(why) = &state.breaker_open {
+        return stop(why.clone(), false);
     }
     if state.rescued >= RESCUES_TO_JUDGE && state.gone_wrong * 2 > state.rescued {
         return stop(

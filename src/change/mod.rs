@@ -6,5 +6,6 @@ pub mod batch;
 pub mod brake;
 pub mod lease;
 pub mod plan;
+pub mod request;
 pub mod resolve;
 pub mod undo;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::session::{Param, Row, Session};
+use super::session::{Access, Param, Row, Session};
 use super::statement::{self, Names};
 use crate::error::Error;
 
 /// The version of the schema `healer` that this binary writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The server and what it allows this role.
 #[derive(Debug, Clone)]
@@ -225,7 +225,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the catalog in two round trips, and makes the session keep to the role's own limits.
+    /// Reads the catalog in one transaction, which bounds how long a lock of somebody else is waited for, and makes the session keep to the role's own limits.
     ///
     /// `relations` are configured names; `words` are texts that will stand in SQL as literals.
     pub fn read(
@@ -235,6 +235,8 @@ impl Catalog {
         words: &[&str],
     ) -> Result<Self, Error> {
         let empty = Names::default();
+        // Functions of the catalog open the relations they are asked about: they wait while somebody alters one.
+        session.begin(Access::ReadOnly, "")?;
         let row = session.row(&statement::SERVER.fill(&empty), &[Param::Texts(words)])?;
         session.lower_limits(
             row.optional_int("role_statement_timeout_ms")?.unwrap_or(0),
@@ -273,6 +275,7 @@ impl Catalog {
         let wanted: Vec<&str> = relations.iter().copied().filter(|name| !name.is_empty()).collect();
         let rows = session
             .rows(&statement::RELATIONS.fill(&empty), &[Param::Texts(&wanted), Param::Text(schema.unwrap_or(""))])?;
+        session.rollback();
         let mut found = BTreeMap::new();
         for row in &rows {
             let relation = Relation::from_row(row)?;

@@ -156,6 +156,11 @@ impl Row {
         self.get(column)
     }
 
+    /// A `boolean` or NULL.
+    pub fn optional_bool(&self, column: &str) -> Result<Option<bool>, Error> {
+        self.get(column)
+    }
+
     /// A `timestamptz` that is never NULL.
     pub fn time(&self, column: &str) -> Result<DateTime<Utc>, Error> {
         Ok(self.get::<Instantly>(column)?.0)
@@ -228,6 +233,8 @@ pub struct Session {
     deadline: Instant,
     stop: StopFlag,
     open: bool,
+    /// Whether the open transaction is READ ONLY and nothing failed in it, so that another check can use it on.
+    reading: bool,
     round_trips: u64,
     /// Whether the server must not look at the bytes that it sends.
     raw_bytes: bool,
@@ -242,7 +249,7 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Wraps a connection.
     pub fn new(client: Client, limits: Limits, deadline: Instant, stop: StopFlag) -> Self {
-        Self { client, limits, deadline, stop, open: false, round_trips: 0, raw_bytes: false }
+        Self { client, limits, deadline, stop, open: false, reading: false, round_trips: 0, raw_bytes: false }
     }
 
     /// Statements sent so far, one round trip each.
@@ -289,6 +296,7 @@ impl Session {
         // cursor_tuple_fraction: all candidates are read, so the plan for all of them is wanted, not the quickest first row.
         // jit: compiling costs more than any of healer's statements runs.
         let mut sql = String::with_capacity(512 + extra.len());
+        self.reading = false;
         if self.open {
             sql.push_str("ROLLBACK; ");
         }
@@ -310,17 +318,40 @@ impl Session {
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
-        Ok(self.batch_counts("begin", &sql)?.last().copied().unwrap_or(0))
+        let counts = self.batch_counts("begin", &sql)?;
+        self.reading = access == Access::ReadOnly;
+        Ok(counts.last().copied().unwrap_or(0))
+    }
+
+    /// Makes sure that a READ ONLY transaction is open: one in which nothing failed is used on, which saves the round
+    /// trip of another. READ COMMITTED: every statement sees what is committed by then.
+    pub fn read(&mut self) -> Result<(), Error> {
+        if self.reading { Ok(()) } else { self.begin(Access::ReadOnly, "") }
+    }
+
+    /// Runs statements without parameters in a transaction of their own and commits, all in one round trip.
+    pub fn transaction(&mut self, statements: &[Statement]) -> Result<(), Error> {
+        let mut sql = String::new();
+        for statement in statements {
+            sql.push_str(statement.sql().trim_end());
+            sql.push_str(";\n");
+        }
+        sql.push_str("COMMIT");
+        self.begin(Access::ReadWrite, &sql)?;
+        self.open = false;
+        Ok(())
     }
 
     /// Commits.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.open = false;
+        self.reading = false;
         self.batch("commit", "COMMIT")
     }
 
     /// Rolls back, if a transaction is open. A failure is not an error: the server rolls back by itself.
     pub fn rollback(&mut self) {
+        self.reading = false;
         if std::mem::take(&mut self.open)
             && let Err(error) = self.batch("rollback", "ROLLBACK")
         {
@@ -332,14 +363,17 @@ impl Session {
     pub fn batch(&mut self, what: &str, sql: &str) -> Result<(), Error> {
         self.round_trips += 1;
         log::trace!(target: "healer::sql", "{what}");
-        self.client.batch_execute(sql).map_err(|error| query_error(what, &error))
+        let done = self.client.batch_execute(sql).map_err(|error| query_error(what, &error));
+        self.reading &= done.is_ok();
+        done
     }
 
     /// Runs SQL without parameters and gives the rows that each of its statements changed or returned.
     pub fn batch_counts(&mut self, what: &str, sql: &str) -> Result<Vec<u64>, Error> {
         self.round_trips += 1;
-        let messages = self.client.simple_query(sql).map_err(|error| query_error(what, &error))?;
-        Ok(messages
+        let answer = self.client.simple_query(sql).map_err(|error| query_error(what, &error));
+        self.reading &= answer.is_ok();
+        Ok(answer?
             .iter()
             .filter_map(|message| match message {
                 SimpleQueryMessage::CommandComplete(count) => Some(*count),
@@ -356,8 +390,9 @@ impl Session {
         let typed: Vec<(&(dyn ToSql + Sync), Type)> =
             owned.iter().map(|(value, kind)| (&**value, kind.clone())).collect();
         let rows =
-            self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error))?;
-        Ok(rows.into_iter().map(Row).collect())
+            self.client.query_typed(statement.sql(), &typed).map_err(|error| query_error(statement.name(), &error));
+        self.reading &= rows.is_ok();
+        Ok(rows?.into_iter().map(Row).collect())
     }
 
     /// Runs a statement that gives exactly one row.

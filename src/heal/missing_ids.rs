@@ -142,7 +142,9 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
         summary.push_str(&format!(": {fill} known to a ledger, {waiting} wait already"));
         (Status::Warning, summary)
     };
-    Ok(CheckResult::new("missing-ids", status, Some(found), summary))
+    let mut result = CheckResult::new("missing-ids", status, Some(found), summary);
+    result.health = Some(("nullTweetIds", found.into()));
+    Ok(result)
 }
 
 #[cfg(test)]

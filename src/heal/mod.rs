@@ -3,19 +3,26 @@
 //! A check is a room of its own: it reads (`detect`), and says purely (`judge`) what each thing it found calls for. It
 //! never writes. A new check is one file here, its SQL beside it in `sql/heal/`, and one line in [`CHECKS`].
 
+pub mod browser_queue;
+pub mod circuit_breaker;
+pub mod database;
+pub mod job_heartbeats;
 pub mod missing_ids;
 pub mod old_failed;
 pub mod pass;
+pub mod silence;
 pub mod stuck_posts;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::change::plan::Plan;
+use crate::change::plan::{Plan, Severity};
+use crate::database::catalog::Server;
 use crate::database::session::{Access, Row, Session};
 use crate::database::statement::{Names, Statement, Template};
 use crate::error::Error;
@@ -64,6 +71,37 @@ pub struct CheckResult {
     /// The exit code of the error that kept it from being measured; 0 for none.
     #[serde(skip)]
     pub error_code: u8,
+    /// Its figure for the dashboards: the key in `systemHealth`, and the value.
+    #[serde(skip)]
+    pub health: Option<(&'static str, Value)>,
+    /// What it tells dashboards beside the changes of the plan.
+    #[serde(skip)]
+    pub observed: Option<Observation>,
+    /// What it asks of the application.
+    #[serde(skip)]
+    pub request: Option<Request>,
+}
+
+/// Something that was seen and is told as an action of the event, as dashboards expect it. Nothing is changed by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The `type` of the action.
+    pub r#type: &'static str,
+    /// Its name.
+    pub action: &'static str,
+    /// How grave.
+    pub severity: Severity,
+}
+
+/// Something that only the application can do, left for it in `healer.request`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it is asked to do.
+    pub kind: &'static str,
+    /// With what.
+    pub target: String,
+    /// Why.
+    pub reason: String,
 }
 
 impl CheckResult {
@@ -79,7 +117,19 @@ impl CheckResult {
             remaining: 0,
             incomplete: false,
             error_code: 0,
+            health: None,
+            observed: None,
+            request: None,
         }
+    }
+
+    /// The result of a check that has nothing to measure by: why, and what would change that.
+    pub fn unknown(name: &'static str, why: impl Into<String>, remedy: &str) -> Self {
+        let mut result = Self::new(name, Status::Unknown, None, why.into());
+        if !remedy.is_empty() {
+            result.details.push(remedy.to_owned());
+        }
+        result
     }
 
     /// The result of a check that an error kept from measuring.
@@ -108,6 +158,12 @@ pub struct Room<'a> {
     pub with_schema: bool,
     /// `--max-actions`.
     pub max_actions: Option<u32>,
+    /// How long connecting took.
+    pub connected_in: Duration,
+    /// What tells that this connection goes through a pooler, not straight to the server.
+    pub pooled: bool,
+    /// What the server is.
+    pub server: &'a Server,
 }
 
 /// A check of the pass.
@@ -121,7 +177,16 @@ pub trait Check {
 }
 
 /// The checks, in the order in which they run.
-pub const CHECKS: &[&dyn Check] = &[&stuck_posts::StuckPosts, &missing_ids::MissingIds, &old_failed::OldFailed];
+pub const CHECKS: &[&dyn Check] = &[
+    &stuck_posts::StuckPosts,
+    &missing_ids::MissingIds,
+    &browser_queue::BrowserQueue,
+    &database::Database,
+    &circuit_breaker::CircuitBreaker,
+    &old_failed::OldFailed,
+    &job_heartbeats::JobHeartbeats,
+    &silence::Silence,
+];
 
 /// Rows that one FETCH brings, and so posts that one statement asks the ledgers about.
 const CHUNK: usize = 1_000;

@@ -5,20 +5,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{CHECKS, Check, CheckResult, Room, Status};
+use super::{CHECKS, Check, CheckResult, Room, Status, circuit_breaker};
 use crate::change::batch::{Batches, Words};
 use crate::change::brake::{self, Decision, State};
 use crate::change::lease::{Lease, Taken};
 use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::request;
+use crate::database::catalog::Relation;
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::exit;
 use crate::posts::evidence::{Access as LedgerAccess, Ledgers};
 use crate::posts::mapping::Mapping;
-use crate::report::model::{Counts, Done, PassReport};
+use crate::report::model::{Counts, Done, HEALTH_KEYS, PassReport};
 use crate::settings::{PLAN_CEILING, Settings};
 use crate::start::Start;
+
+/// The trigger that notes the runs of jobs.
+pub const JOBS_TRIGGER: &str = "healer_job_run";
 
 /// What `healer heal` was asked.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +44,11 @@ pub fn heal(start: &mut Start, request: &Request) -> Result<Done, Error> {
     if request.dry_run {
         pass.detect(&checks)?;
         pass.brake()?;
+        for result in &mut pass.results {
+            if let Some(request) = &result.request {
+                result.details.push(format!("would ask the application: {} of {}", request.kind, request.target));
+            }
+        }
         return Ok(pass.done(None));
     }
     pass.start.catalog.require_writable()?;
@@ -157,6 +167,7 @@ impl<'a> Pass<'a> {
         let with_schema = self.with_schema();
         for check in checks {
             let settings = self.start.origin.settings.clone();
+            let target = &self.start.origin.target;
             let mut room = Room {
                 session: &mut self.start.session,
                 settings: &settings,
@@ -165,6 +176,9 @@ impl<'a> Pass<'a> {
                 now,
                 with_schema,
                 max_actions: self.request.max_actions,
+                connected_in: self.start.connected_in,
+                pooled: target.pooler_hint,
+                server: &self.start.catalog.server,
             };
             match check.run(&mut room, &mut self.plan) {
                 Ok(result) => self.results.push(result),
@@ -220,13 +234,35 @@ impl<'a> Pass<'a> {
                 let row = session.row(&statement::BRAKE_STATE.fill(&names), &[])?;
                 state.requeued_day = count(row.int("requeued_day")?);
                 state.latched = row.optional_time("braked_at")?.is_some();
-                state.breaker_open = row.bool("breaker_open")?.then(|| "reported by the application".to_owned());
                 let row = session.row(&statement::RESCUES_GONE_WRONG.fill(&names), &[])?;
                 state.rescued = count(row.int("rescued")?);
                 state.gone_wrong = count(row.int("gone_wrong")?);
             }
+            state.breaker_open = self.breaker_open()?;
         }
         Ok(state)
+    }
+
+    /// Whether the circuit breaker is open, in words: what its check found, or what it would find where it did not run.
+    /// That it could not be asked stops requeues like an open one; that nobody tells of it does not.
+    fn breaker_open(&mut self) -> Result<Option<String>, Error> {
+        if let Some(result) = self.results.iter().find(|result| result.name == circuit_breaker::NAME)
+            && !result.incomplete
+        {
+            let open = result.health.as_ref().is_some_and(|(_, value)| *value == Value::Bool(true));
+            return Ok(open.then(|| format!("the circuit breaker is open ({})", result.summary)));
+        }
+        let with_schema = self.with_schema();
+        let limits = &self.start.origin.settings.heal.circuit_breaker;
+        match circuit_breaker::read(&mut self.start.session, &self.mapping, with_schema) {
+            Ok(evidence) => {
+                let verdict = circuit_breaker::judge(&evidence, limits);
+                let open = verdict.open == Some(true);
+                Ok(open.then(|| format!("the circuit breaker is open ({})", verdict.words)))
+            }
+            Err(error) if error.stops_the_pass() => Err(error),
+            Err(error) => Ok(Some(format!("whether the circuit breaker is open could not be measured: {error}"))),
+        }
     }
 
     /// Marks as remaining what the brake or `--max-actions` keeps back.
@@ -254,6 +290,7 @@ impl<'a> Pass<'a> {
         self.brake()?;
         self.apply(lease)?;
         self.hold_refused(lease)?;
+        self.ask(lease)?;
         self.tidy(lease)
     }
 
@@ -328,19 +365,49 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Leaves what the checks ask of the application, and says whether it did.
+    fn ask(&mut self, lease: &Lease) -> Result<(), Error> {
+        let seconds = self.start.settings().heal.interval.as_seconds().saturating_mul(2);
+        for result in &mut self.results {
+            let Some(request) = &result.request else { continue };
+            let (kind, target) = (request.kind, &request.target);
+            let said = match request::leave(&mut self.start.session, lease, request, seconds) {
+                Ok(Some(id)) => format!("asked the application: {kind} of {target} (healer.request {id})"),
+                Ok(None) => format!("{kind} of {target} is asked for already, and the application has not taken it up"),
+                Err(error) if error.stops_the_pass() => return Err(error),
+                Err(error) => {
+                    self.codes.push(3);
+                    format!("{kind} of {target} could not be asked for: {error}")
+                }
+            };
+            result.details.push(said);
+        }
+        Ok(())
+    }
+
     /// Closes holds and recoveries whose reason has gone, and prunes healer's own tables once a day.
     fn tidy(&mut self, lease: &Lease) -> Result<(), Error> {
         let names = &self.mapping.names;
         let session = &mut self.start.session;
         session.check_stop()?;
-        session.begin(Access::ReadWrite, "")?;
-        session.rows(&statement::RELEASE_HOLDS.fill(names), &[])?;
-        session.rows(&statement::CLOSE_RECOVERY.fill(names), &[])?;
-        if lease.prune {
-            let removed = session.row(&statement::PRUNE.fill(names), &[])?.int("removed")?;
-            log::info!(target: "healer", "pruned {removed} old rows of healer's own tables");
+        let mut statements = vec![
+            statement::RELEASE_HOLDS.fill(names),
+            statement::CLOSE_RECOVERY.fill(names),
+            statement::DATABASE_COUNTERS.fill(names),
+        ];
+        // The trigger of `init --track-jobs` notes runs exactly; without it a pass notes what has changed.
+        let tracked = |table: &Relation| table.triggers.iter().any(|trigger| trigger.name == JOBS_TRIGGER);
+        if let Some(table) = self.mapping.heartbeats.as_ref().filter(|table| table.readable() && !tracked(table))
+            && !self.mapping.heartbeats_history
+        {
+            log::debug!(target: "healer", "noting the runs that {} tells of", table.quoted);
+            statements.push(statement::JOB_RUNS.fill(names));
         }
-        session.commit()
+        if lease.prune {
+            statements.push(statement::PRUNE.fill(names));
+        }
+        // One round trip: what a pass costs on a slow line is its round trips.
+        session.transaction(&statements)
     }
 
     /// Writes the event, healer's heartbeat and the end of the run. What can no longer be written is said, not hidden.
@@ -509,9 +576,12 @@ impl<'a> Pass<'a> {
             && let Some(result) = self.results.iter_mut().find(|result| result.name == "stuck-posts")
         {
             result.status = result.status.max(Status::Critical);
-            result
-                .details
-                .push(format!("brake: {reason}; nothing more is requeued until `healer heal --max-actions N`"));
+            let latches = self.brake.as_ref().is_some_and(|brake| brake.latches);
+            result.details.push(if latches {
+                format!("brake: {reason}; nothing more is requeued until `healer heal --max-actions N`")
+            } else {
+                format!("not all are queued again: {reason}; the next run tries again")
+            });
         }
         for result in &mut self.results {
             let failed = self
@@ -549,8 +619,6 @@ impl<'a> Pass<'a> {
 
     fn report(&self, status: &'static str) -> PassReport {
         let words = &self.start.settings().posts.words;
-        let health =
-            |name: &str| self.results.iter().find(|result| result.name == name).and_then(|result| result.found);
         let mut notes = self.notes.clone();
         if self.request.dry_run && !self.with_schema() {
             notes.push("the schema healer does not exist yet (or is of another version): earlier rescues and holds are not known; `healer init` creates it".into());
@@ -565,16 +633,20 @@ impl<'a> Pass<'a> {
             &self.plan,
             &self.results,
             self.counts(),
-            json!({
-                "stuckPosts": health("stuck-posts"),
-                "nullTweetIds": health("missing-ids"),
-                "browserIssues": null,
-                "databaseIssues": null,
-                "circuitBreakerOpen": null,
-            }),
+            self.system_health(),
             notes,
             words,
         )
+    }
+
+    /// The figures that dashboards read: those that were measured, `null` for the others.
+    fn system_health(&self) -> Value {
+        let mut health: serde_json::Map<String, Value> =
+            HEALTH_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+        for (key, value) in self.results.iter().filter_map(|result| result.health.clone()) {
+            health.insert(key.to_owned(), value);
+        }
+        Value::Object(health)
     }
 
     fn counts(&self) -> Counts {

@@ -337,6 +337,7 @@ fn summarise(tally: &Tally, limits: &Limits, durations: Option<Durations>) -> Ch
         summary.push_str(&format!(", {} without a claim time", tally.no_time));
     }
     let mut result = CheckResult::new("stuck-posts", status, Some(tally.found), summary);
+    result.health = Some(("stuckPosts", tally.found.into()));
     result.held = tally.known_held + tally.new_held;
     match durations {
         Some(Durations { p95_s: Some(p95), .. }) if p95 > limits.limit.as_seconds() => result.details.push(format!(

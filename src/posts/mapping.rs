@@ -1,12 +1,19 @@
 //! How healer's words map to the user's tables: names and expressions for the statements of `sql/`.
 
 use crate::database::catalog::{Catalog, Column, Relation};
-use crate::database::statement::Names;
+use crate::database::statement::{self, Names, Template};
 use crate::error::Error;
+use crate::heal::job_heartbeats::{FAILURE_WORDS, SUCCESS_WORDS};
 use crate::settings::{Settings, Span};
 
-/// How long a signal of the application is believed.
-const SIGNAL_FRESH: Span = Span::seconds(15 * 60);
+/// The lines that healer keeps among the heartbeats: no sign of life of the system.
+pub const OWN_JOBS: [&str; 4] = ["self_healing", "performance_optimizer", "autonomous_optimizer", "error_analysis"];
+
+/// The sources of what only the application knows: placeholder, its signals, its events.
+const OBSERVATIONS: [(&str, Template, Template); 2] = [
+    ("browser_branches", statement::BROWSER_SIGNALS, statement::BROWSER_EVENTS),
+    ("breaker_branches", statement::BREAKER_SIGNALS, statement::BREAKER_EVENTS),
+];
 
 /// Where the time comes from since when a post has been posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +149,8 @@ impl Mapping {
         build.optional_columns()?;
         build.limits()?;
         let events = build.events()?;
+        build.observations(events.as_ref());
+        build.jobs();
         let (heartbeats, heartbeats_history) = build.heartbeats();
         let archived_label = build.has_label(&settings.posts.words.archived);
         Ok(Self {
@@ -317,6 +326,13 @@ impl<'a> Build<'a> {
             }
         }
         self.names.set("open_words", open.join(", "));
+        let mut waiting = Vec::new();
+        for word in [&words.queued, &words.ready] {
+            if !word.is_empty() && self.has_label(word) {
+                waiting.push(self.catalog.literal(word)?);
+            }
+        }
+        self.names.set("waiting_words", waiting.join(", "));
         Ok(())
     }
 
@@ -357,6 +373,11 @@ impl<'a> Build<'a> {
         names.set("scheduled_at", expression(time(&posts.scheduled_at)));
         names.set("posted_at", expression(posted));
         names.set("posted_at_column", posted.map_or_else(|| "posted_at".into(), |c| c.quoted.clone()));
+        names.set(
+            "silence_then",
+            posted.map_or_else(|| "t.at".into(), |column| now_as(column, zone).replace("now()", "t.at")),
+        );
+        names.set("attempts", "NULL::bigint");
         names.set("posted_at_now", posted.map_or_else(|| "now()".into(), |c| now_as(c, zone)));
         names.set("changed_at", expression(updated));
         match posted.filter(|column| column.may_update) {
@@ -382,6 +403,12 @@ impl<'a> Build<'a> {
                 names.get("external_id_type").unwrap_or_default().to_owned()
             ),
         );
+        // The journal holds the columns that healer writes: the claim time only where the last change is the claim.
+        let key = match &claim {
+            ClaimSource::Updated(_) => self.catalog.literal(&posts.updated_at)?,
+            _ => "NULL::text",
+        };
+        names.set("claim_key", key);
         match updated.filter(|column| column.may_update) {
             Some(column) => {
                 let name = self.catalog.literal(&posts.updated_at)?;
@@ -523,8 +550,44 @@ impl<'a> Build<'a> {
         self.names.set("window", interval(heal.missing_ids.window));
         self.names.set("after", interval(heal.old_failed.after));
         self.names.set("rescue_window", interval(stuck.rescue_window));
-        self.names.set("breaker_fresh", interval(SIGNAL_FRESH));
+        self.names.set("browser_window", interval(heal.browser_queue.window));
+        self.names.set("breaker_window", interval(heal.circuit_breaker.window));
         Ok(())
+    }
+
+    /// What is known of the jobs' history, and the words that jobs write.
+    fn jobs(&mut self) {
+        let history = if self.catalog.schema_readable() {
+            statement::JOB_HISTORY.fill(&self.names).sql().trim_end().to_owned()
+        } else {
+            "SELECT NULL::bigint AS interval_s, NULL::bigint AS runs".to_owned()
+        };
+        let quoted = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+        self.names.set("job_history", history);
+        self.names.set("own_jobs", quoted(&OWN_JOBS));
+        self.names.set("success_words", quoted(SUCCESS_WORDS));
+        self.names.set("failure_words", quoted(FAILURE_WORDS));
+    }
+
+    /// What observes the system reads signals and events, as far as each can be read.
+    fn observations(&mut self, events: Option<&Relation>) {
+        let with_schema = self.catalog.schema_readable();
+        let with_events = events.is_some_and(Relation::readable);
+        let before = "(SELECT s.value FROM healer.setting s WHERE s.name = 'database_counters')";
+        self.names.set("database_before", if with_schema { before } else { "NULL::jsonb" });
+        for (placeholder, signals, told) in OBSERVATIONS {
+            let mut branches = Vec::new();
+            if with_schema {
+                branches.push(signals.fill(&self.names).sql().to_owned());
+            }
+            if with_events {
+                branches.push(told.fill(&self.names).sql().to_owned());
+            }
+            let nothing =
+                "SELECT ''::text AS source, ''::text AS kind, 0::bigint AS age_s, NULL::jsonb AS data WHERE false";
+            let sql = if branches.is_empty() { nothing.to_owned() } else { branches.join("UNION ALL\n") };
+            self.names.set(placeholder, sql);
+        }
     }
 
     fn events(&mut self) -> Result<Option<Relation>, Error> {

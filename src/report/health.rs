@@ -6,17 +6,20 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::SCHEMA_VERSION;
+use super::model::{HEALED, SCHEMA_VERSION};
 use super::table::{self, Look};
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
-use crate::heal::ago;
+use crate::heal::{CHECKS, ago};
 use crate::settings::Span;
 use crate::start::Start;
 
 /// Lines of each list.
 const LISTED: i64 = 20;
+
+/// The verdict where nothing needs a look.
+const ALL_WELL: &str = "no post is stuck, held or without its id";
 
 /// How long posts have been posting: a step of the histogram.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +31,43 @@ pub struct Ages {
     pub posts: i64,
     /// Of them beyond their limit.
     pub stuck: i64,
+}
+
+/// How a check was when it last ran.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckState {
+    /// The check.
+    pub name: String,
+    /// `ok`, `warning`, `critical` or `unknown`.
+    pub status: String,
+    /// How many; `null` where it could not be measured.
+    pub found: Option<i64>,
+    /// In words.
+    pub summary: String,
+    /// How long ago that was.
+    pub age_seconds: i64,
+    /// The run.
+    pub run_id: i64,
+}
+
+/// Posts that were found stuck on one day.
+#[derive(Debug, Clone, Serialize)]
+pub struct StuckDay {
+    /// The day, in UTC.
+    pub day: String,
+    /// Posts.
+    pub posts: i64,
+}
+
+/// A post whose id is being looked for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovering {
+    /// Its id.
+    pub post: String,
+    /// Since how long.
+    pub age_seconds: i64,
 }
 
 /// A held post.
@@ -82,6 +122,8 @@ pub struct LastSuccess {
     pub pass: String,
     /// How long ago; `null` for never.
     pub age_seconds: Option<i64>,
+    /// Whether a run of it was recorded at all.
+    pub ever_run: bool,
 }
 
 /// The report.
@@ -108,6 +150,15 @@ pub struct HealthReport {
     pub held_total: Option<i64>,
     /// Held posts, oldest first.
     pub held: Vec<Held>,
+    /// How each check was when it last ran; `null` where that cannot be read.
+    pub checks: Option<Vec<CheckState>>,
+    /// Posts found stuck on each of the last 30 days, newest first; `null` where that cannot be read.
+    pub stuck_per_day: Option<Vec<StuckDay>>,
+    /// How long half of the stuck posts of the last 30 days stayed stuck at most; `null` where there were none, or where
+    /// the journal does not tell.
+    pub median_recovery_seconds: Option<i64>,
+    /// Posts in id recovery, oldest first.
+    pub id_recovery: Vec<Recovering>,
     /// Posts in id recovery in all.
     pub id_recovery_total: Option<i64>,
     /// Age of the oldest of them.
@@ -118,6 +169,9 @@ pub struct HealthReport {
     pub last_success: Vec<LastSuccess>,
     /// What could not be read, and what else should be known.
     pub notes: Vec<String>,
+    /// Whether nothing needs a look.
+    #[serde(skip)]
+    pub well: bool,
     /// Whether a pass is older than `--max-age`.
     pub too_old: bool,
     /// The exit code that what could not be read means.
@@ -139,11 +193,16 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
         posting_ages: None,
         held_total: None,
         held: Vec::new(),
+        checks: None,
+        stuck_per_day: None,
+        median_recovery_seconds: None,
+        id_recovery: Vec::new(),
         id_recovery_total: None,
         id_recovery_oldest_seconds: None,
         runs: Vec::new(),
         last_success: Vec::new(),
         notes: mapping.warnings.clone(),
+        well: false,
         too_old: false,
         exit_code: 0,
     };
@@ -169,10 +228,15 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
     if start.catalog.schema_readable() {
         let stored = stored(start, since, &mut report);
         part(&mut report, "what the runs stored", stored)?;
-        if let Some(limit) = max_age {
-            report.too_old =
-                report.last_success.iter().any(|pass| pass.age_seconds.is_none_or(|age| age > limit.as_seconds()));
-        }
+        let history = history(start, &mapping.names, &mut report);
+        part(&mut report, "what was stuck in the last 30 days", history)?;
+        // Twice the interval: one run that was missed is no news yet. Where a pass was never run at all nobody may
+        // have meant it to, unless a limit was asked for.
+        let usual = start.settings().heal.interval.as_seconds().saturating_mul(2);
+        report.too_old = report.last_success.iter().any(|pass| match (pass.age_seconds, max_age) {
+            (Some(age), limit) => age > limit.map_or(usual, Span::as_seconds),
+            (None, limit) => limit.is_some() || pass.ever_run,
+        });
     } else {
         report.notes.push(
             "the schema healer is missing, of another version or not readable: runs and held posts are unknown (`healer init`)"
@@ -183,6 +247,7 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
     start.session.rollback();
     report.exit_code = crate::exit::strongest(codes);
     report.verdict = verdict(&report);
+    report.well = report.verdict == ALL_WELL;
     Ok(report)
 }
 
@@ -224,10 +289,26 @@ fn stored(start: &mut Start, since: Span, report: &mut HealthReport) -> Result<(
         });
     }
     report.id_recovery_total = Some(0);
-    for row in &session.rows(&statement::REPORT_RECOVERY.fill(&names), &[Param::Int(1)])? {
+    for row in &session.rows(&statement::REPORT_RECOVERY.fill(&names), &[Param::Int(LISTED)])? {
         report.id_recovery_total = Some(row.int("total")?);
-        report.id_recovery_oldest_seconds = row.optional_int("age_s")?;
+        report.id_recovery.push(Recovering { post: row.text("post")?, age_seconds: row.int("age_s")? });
     }
+    report.id_recovery_oldest_seconds = report.id_recovery.first().map(|post| post.age_seconds);
+    let mut checks = Vec::new();
+    for row in &session.rows(&statement::REPORT_CHECKS.fill(&names), &[])? {
+        checks.push(CheckState {
+            name: row.text("name")?,
+            status: row.optional_text("status")?.unwrap_or_else(|| "unknown".into()),
+            found: row.optional_int("found")?,
+            summary: row.optional_text("summary")?.unwrap_or_default(),
+            age_seconds: row.int("age_s")?,
+            run_id: row.int("run")?,
+        });
+    }
+    // In the order in which they run; a check that this healer does not know comes last.
+    let place = |name: &str| CHECKS.iter().position(|check| check.name() == name).unwrap_or(usize::MAX);
+    checks.sort_by_key(|check| place(&check.name));
+    report.checks = Some(checks);
     for row in
         &session.rows(&statement::REPORT_RUNS.fill(&names), &[Param::Int(LISTED), Param::Int(since.as_seconds())])?
     {
@@ -250,8 +331,25 @@ fn stored(start: &mut Start, since: Span, report: &mut HealthReport) -> Result<(
         });
     }
     for row in &session.rows(&statement::REPORT_LAST_SUCCESS.fill(&names), &[])? {
-        report.last_success.push(LastSuccess { pass: row.text("pass")?, age_seconds: row.optional_int("age_s")? });
+        report.last_success.push(LastSuccess {
+            pass: row.text("pass")?,
+            age_seconds: row.optional_int("age_s")?,
+            ever_run: row.bool("ever_run")?,
+        });
     }
+    Ok(())
+}
+
+fn history(start: &mut Start, names: &Names, report: &mut HealthReport) -> Result<(), Error> {
+    let session = &mut start.session;
+    session.read()?;
+    let mut days = Vec::new();
+    for row in &session.rows(&statement::REPORT_STUCK_DAYS.fill(names), &[])? {
+        days.push(StuckDay { day: row.text("day")?, posts: row.int("posts")? });
+    }
+    report.stuck_per_day = Some(days);
+    let row = session.row(&statement::REPORT_RECOVERY_TIME.fill(names), &[])?;
+    report.median_recovery_seconds = row.optional_int("median_s")?;
     Ok(())
 }
 
@@ -269,11 +367,23 @@ fn verdict(report: &HealthReport) -> String {
             None => unknown.push(what),
         }
     }
+    for status in ["critical", "warning"] {
+        // What is stuck and missing was counted just now; what the last run said of it is old.
+        let of_status: Vec<&str> = report
+            .checks
+            .iter()
+            .flatten()
+            .filter(|check| check.status == status && !HEALED.contains(&check.name.as_str()))
+            .map(|check| check.name.as_str())
+            .collect();
+        if !of_status.is_empty() {
+            parts.push(format!("{status} at the last run: {}", of_status.join(", ")));
+        }
+    }
     if report.too_old {
         parts.push("healer itself has not completed a run within --max-age".into());
     }
-    let mut line =
-        if parts.is_empty() { "no post is stuck, held or without its id".to_owned() } else { parts.join(", ") };
+    let mut line = if parts.is_empty() { ALL_WELL.to_owned() } else { parts.join(", ") };
     if !unknown.is_empty() {
         if parts.is_empty() {
             line = "nothing known is wrong".into();
@@ -291,6 +401,19 @@ pub fn tables(report: &HealthReport, look: Look) -> String {
         let age =
             pass.age_seconds.map_or_else(|| "never completed".into(), |age| format!("completed {} ago", ago(age)));
         let _ = writeln!(out, "pass {}: {age}", pass.pass);
+    }
+    if let Some(checks) = report.checks.as_ref().filter(|checks| !checks.is_empty()) {
+        out.push('\n');
+        let mut table = table::plain(look, &["check", "status", "seen", "what was found"]);
+        for check in checks {
+            table.add_row(vec![
+                check.name.clone(),
+                check.status.clone(),
+                format!("{} ago", ago(check.age_seconds)),
+                table::cut(&check.summary, 240),
+            ]);
+        }
+        out.push_str(&table::text(&table));
     }
     if let Some(ages) = report.posting_ages.as_ref().filter(|ages| !ages.is_empty()) {
         out.push('\n');
@@ -328,6 +451,20 @@ pub fn tables(report: &HealthReport, look: Look) -> String {
     if let (Some(total), Some(oldest)) = (report.id_recovery_total, report.id_recovery_oldest_seconds) {
         let _ =
             writeln!(out, "\n{total} posts wait in healer.id_recovery for their id, the oldest for {}", ago(oldest));
+        for waiting in &report.id_recovery {
+            let _ = writeln!(out, "   {}  {}", table::cut(&waiting.post, 36), ago(waiting.age_seconds));
+        }
+    }
+    if let Some(days) = report.stuck_per_day.as_ref().filter(|days| !days.is_empty()) {
+        out.push('\n');
+        let mut table = table::plain(look, &["day", "stuck"]);
+        for day in days {
+            table.add_row(vec![day.day.clone(), day.posts.to_string()]);
+        }
+        out.push_str(&table::text(&table));
+        if let Some(median) = report.median_recovery_seconds {
+            let _ = writeln!(out, "half of the stuck posts of the last 30 days were settled within {}", ago(median));
+        }
     }
     if !report.runs.is_empty() {
         out.push('\n');

@@ -13,8 +13,18 @@ use crate::settings::Words;
 /// The version of the JSON documents.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Checks whose findings become changes: their warnings are told by the counts.
+pub const HEALED: [&str; 3] = ["stuck-posts", "missing-ids", "old-failed"];
+
+/// The outcome of what was only observed.
+pub const OBSERVED: &str = "observed";
+
 /// Actions that a document lists; the journal has all.
 pub const LISTED: usize = 1_000;
+
+/// The keys of `systemHealth`, which dashboards read by name.
+pub const HEALTH_KEYS: [&str; 5] =
+    ["stuckPosts", "nullTweetIds", "browserIssues", "databaseIssues", "circuitBreakerOpen"];
 
 /// A result and the exit code it means.
 #[derive(Debug)]
@@ -61,10 +71,10 @@ pub struct ActionView {
     pub check: &'static str,
     /// The post.
     pub target: String,
-    /// Its status before.
-    pub from: String,
+    /// Its status before; `null` for what was only observed.
+    pub from: Option<String>,
     /// Its status after.
-    pub to: String,
+    pub to: Option<String>,
     /// Why.
     pub reason: String,
     /// For how long: posting, posted without id, or failed; in seconds.
@@ -72,7 +82,7 @@ pub struct ActionView {
     pub age_seconds: Option<i64>,
     /// What it stands on.
     pub evidence: Value,
-    /// `planned`, `applied`, `skipped`, `failed` or `remaining`.
+    /// `planned`, `applied`, `skipped`, `failed`, `remaining`, or `observed` for what is no change.
     pub outcome: &'static str,
     /// What the database said, where it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,10 +155,12 @@ impl PassReport {
         let at = stamp(finished);
         let actions: Vec<ActionView> =
             plan.actions.iter().take(LISTED).map(|action| view(action, &at, database_time, words)).collect();
+        // What was only observed stands beside the changes and is not counted among them.
+        let observed = checks.iter().filter_map(|check| observed(check, &at));
         Self {
             timestamp: at.clone(),
             truncated: plan.actions.len() > LISTED || plan.overflow > 0,
-            actions,
+            actions: actions.into_iter().chain(observed).collect(),
             system_health,
             schema_version: SCHEMA_VERSION,
             run_id,
@@ -184,7 +196,9 @@ impl PassReport {
             return "all is well".into();
         }
         let counts = &self.counts;
-        let done = if self.dry_run {
+        let done = if counts.planned == 0 {
+            "nothing to change".to_owned()
+        } else if self.dry_run {
             format!("{} changes planned", counts.planned)
         } else {
             match counts.applied {
@@ -203,10 +217,20 @@ impl PassReport {
                 parts.push(format!("{number} {what}"));
             }
         }
-        let unknown: Vec<&str> =
-            self.checks.iter().filter(|check| check.status == Status::Unknown).map(|check| check.name).collect();
-        if !unknown.is_empty() {
-            parts.push(format!("could not measure {}", unknown.join(", ")));
+        for (status, what) in
+            [(Status::Critical, "critical:"), (Status::Warning, "look at"), (Status::Unknown, "could not measure")]
+        {
+            // What the plan takes care of needs no second word here.
+            let of_status: Vec<&str> = self
+                .checks
+                .iter()
+                .filter(|check| check.status == status)
+                .filter(|check| status != Status::Warning || !HEALED.contains(&check.name))
+                .map(|check| check.name)
+                .collect();
+            if !of_status.is_empty() {
+                parts.push(format!("{what} {}", of_status.join(", ")));
+            }
         }
         format!("{failed}{}", parts.join(", "))
     }
@@ -269,8 +293,8 @@ fn view(action: &Action, at: &str, now: DateTime<Utc>, words: &Words) -> ActionV
         timestamp: at.to_owned(),
         check: action.check,
         target: action.target.to_string(),
-        from: from.clone(),
-        to: to.clone(),
+        from: Some(from.clone()),
+        to: Some(to.clone()),
         reason: action.reason.to_string(),
         age_seconds: age,
         evidence: (*action.evidence).clone(),
@@ -278,6 +302,28 @@ fn view(action: &Action, at: &str, now: DateTime<Utc>, words: &Words) -> ActionV
         error,
         external_id: action.external_id().map(str::to_owned),
     }
+}
+
+fn observed(check: &CheckResult, at: &str) -> Option<ActionView> {
+    let seen = check.observed.as_ref()?;
+    Some(ActionView {
+        r#type: seen.r#type,
+        description: check.summary.clone(),
+        severity: seen.severity,
+        action: seen.action,
+        success: Some(check.status != Status::Unknown),
+        timestamp: at.to_owned(),
+        check: check.name,
+        target: check.name.to_owned(),
+        from: None,
+        to: None,
+        reason: check.summary.clone(),
+        age_seconds: None,
+        evidence: json!({ "found": check.found, "details": check.details }),
+        outcome: OBSERVED,
+        error: None,
+        external_id: None,
+    })
 }
 
 fn describe(action: &Action, age: Option<i64>) -> String {

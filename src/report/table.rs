@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
-use super::model::{ActionView, PassReport};
+use super::model::{ActionView, OBSERVED, PassReport};
 use crate::heal::{Status, ago};
 
 /// How wide a table may be, and whether it has colours.
@@ -85,6 +85,12 @@ pub fn pass(report: &PassReport, look: Look) -> String {
     if report.status == "skipped" {
         return out;
     }
+    if report.all_well() && report.counts.planned == 0 {
+        for note in &report.notes {
+            let _ = writeln!(out, "note: {}", clean(note));
+        }
+        return out;
+    }
     out.push('\n');
     let mut checks = plain(look, &["check", "status", "what was found"]);
     for check in &report.checks {
@@ -96,7 +102,7 @@ pub fn pass(report: &PassReport, look: Look) -> String {
             let _ = writeln!(out, "   {}: {}", check.name, clean(detail));
         }
     }
-    if !report.actions.is_empty() {
+    if report.actions.iter().any(|action| action.outcome != OBSERVED) {
         out.push('\n');
         out.push_str(&actions(report, look));
     }
@@ -116,7 +122,7 @@ pub fn pass(report: &PassReport, look: Look) -> String {
 /// The actions in groups: what is done, how often, and which posts, a line each.
 fn actions(report: &PassReport, look: Look) -> String {
     let mut groups: Vec<(&'static str, &'static str, Vec<&ActionView>)> = Vec::new();
-    for action in &report.actions {
+    for action in report.actions.iter().filter(|action| action.outcome != OBSERVED) {
         let key = (action.action, action.outcome);
         match groups.iter_mut().find(|(name, outcome, _)| (*name, *outcome) == key) {
             Some((_, _, members)) => members.push(action),
@@ -126,8 +132,12 @@ fn actions(report: &PassReport, look: Look) -> String {
     let mut out = String::new();
     for (name, outcome, members) in groups {
         let Some(first) = members.first() else { continue };
-        let change =
-            if first.from == first.to { first.from.clone() } else { format!("{} → {}", first.from, first.to) };
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let change = if first.from == first.to {
+            word(&first.from)
+        } else {
+            format!("{} → {}", word(&first.from), word(&first.to))
+        };
         let least = if report.truncated { "at least " } else { "" };
         let _ = writeln!(out, "{least}{} × {name} ({change}): {outcome}", members.len());
         for action in members.iter().take(ROWS) {
@@ -150,8 +160,9 @@ fn why(action: &ActionView) -> String {
 fn next_steps(report: &PassReport) -> Vec<String> {
     let mut steps = Vec::new();
     let counts = &report.counts;
-    let changes =
-        report.actions.iter().any(|action| !matches!(action.action, "hold_for_review" | "mark_for_id_recovery"));
+    let changes = report.actions.iter().any(|action| {
+        action.outcome != OBSERVED && !matches!(action.action, "hold_for_review" | "mark_for_id_recovery")
+    });
     if report.dry_run && counts.planned > 0 {
         steps.push("carry it out: healer heal".to_owned());
     }

@@ -24,9 +24,12 @@ const FILES: [(&str, &str); 12] = [
     ("900_finish.sql", include_str!("../../sql/sandbox/900_finish.sql")),
 ];
 
+/// What the application reports of itself; it needs the schema `healer`.
+const SIGNALS: (&str, &str) = ("950_signals.sql", include_str!("../../sql/sandbox/950_signals.sql"));
+
 /// Names this filling: it changes with every change of a file, so that a sandbox of an older healer is made anew.
 pub fn name() -> String {
-    let texts = FILES.iter().flat_map(|(_, sql)| sql.bytes());
+    let texts = FILES.iter().chain([&SIGNALS]).flat_map(|(_, sql)| sql.bytes());
     format!("healer sandbox {:016x}", folder::fingerprint(texts))
 }
 
@@ -36,4 +39,10 @@ pub fn fill(client: &mut Client) -> Result<(), SandboxError> {
         client.batch_execute(sql).map_err(|source| SandboxError::Seed { file, source })?;
     }
     Ok(())
+}
+
+/// Reports what the application would report; run once the schema `healer` exists.
+pub fn signals(client: &mut Client) -> Result<(), SandboxError> {
+    let (file, sql) = SIGNALS;
+    client.batch_execute(sql).map_err(|source| SandboxError::Seed { file, source })
 }
