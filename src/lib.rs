@@ -6,9 +6,12 @@
 pub mod change;
 pub mod cli;
 pub mod command;
+#[cfg(feature = "chaos-controls")]
+pub mod control;
 pub mod database;
 pub mod doctor;
 pub mod error;
+pub mod errors;
 pub mod exit;
 pub mod forecast;
 pub mod heal;

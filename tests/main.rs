@@ -4,9 +4,12 @@
 #[allow(dead_code)]
 mod support;
 
+mod cases;
+mod chaos;
 mod command_line;
 mod configuration;
 mod connect;
+mod dry_run;
 mod permissions;
 mod pooler;
 mod sandbox;

@@ -1,5 +1,6 @@
 -- The relations that the configuration names: what they are, their columns, and what this role may do with them.
--- Names and words come back quoted by the server, ready to stand in SQL.
+-- Names and words come back quoted by the server, ready to stand in SQL. A type stands in casts, where `character` would
+-- mean one character: it is called bpchar.
 -- Parameters: $1 text[] configured names (table or schema.table); $2 text schema to prefer, '' for the search path.
 -- Columns: one row for each configured name that was found.
 WITH wanted AS (
@@ -58,11 +59,14 @@ SELECT f.name,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                  'name', a.attname,
                  'quoted', format('%I', a.attname),
-                 'type', pg_catalog.format_type(a.atttypid, NULL),
-                 'base_type', pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL),
+                 'type', CASE a.atttypid WHEN 'pg_catalog.bpchar'::regtype THEN 'bpchar'
+                           ELSE pg_catalog.format_type(a.atttypid, NULL) END,
+                 'base_type', CASE coalesce(nullif(t.typbasetype, 0), t.oid) WHEN 'pg_catalog.bpchar'::regtype THEN 'bpchar'
+                                ELSE pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) END,
                  'kind', t.typtype,
                  'not_null', a.attnotnull,
                  'generated', a.attgenerated <> '' OR a.attidentity = 'a',
+                 'computed', a.attgenerated <> '',
                  'may_select', pg_catalog.has_column_privilege(f.oid, a.attnum, 'SELECT'),
                  'may_update', pg_catalog.has_column_privilege(f.oid, a.attnum, 'UPDATE')
                                AND pg_catalog.pg_column_is_updatable(f.oid, a.attnum, false),
@@ -74,9 +78,11 @@ SELECT f.name,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                  'name', a.attname,
                  'quoted', format('%I', a.attname),
-                 'type', pg_catalog.format_type(a.atttypid, NULL),
-                 'base_type', pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL),
-                 'kind', t.typtype, 'not_null', a.attnotnull, 'generated', false, 'may_update', false,
+                 'type', CASE a.atttypid WHEN 'pg_catalog.bpchar'::regtype THEN 'bpchar'
+                           ELSE pg_catalog.format_type(a.atttypid, NULL) END,
+                 'base_type', CASE coalesce(nullif(t.typbasetype, 0), t.oid) WHEN 'pg_catalog.bpchar'::regtype THEN 'bpchar'
+                                ELSE pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) END,
+                 'kind', t.typtype, 'not_null', a.attnotnull, 'generated', false, 'computed', false, 'may_update', false,
                  'may_select', pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
                                AND pg_catalog.has_column_privilege(base.oid, a.attnum, 'SELECT')
                                AND NOT pg_catalog.row_security_active(base.oid),

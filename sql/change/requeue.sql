@@ -14,6 +14,8 @@ WITH keys AS MATERIALIZED (
     JOIN keys k ON k.post = e.post
    WHERE e.kind IN ('sent', 'sent_without_id')
       OR (e.kind = 'open' AND (k.decided_at IS NULL OR e.at IS NULL OR e.at > k.decided_at))
+      -- Whether such a failure came after the submit is for the next run to judge.
+      OR (e.kind = 'failed' AND e.at > {planned_at})
 ), before AS (
   SELECT p.{id} AS id, jsonb_build_object({status_name}, p.{status}::text{touch_json}) AS before
     FROM {posts} p

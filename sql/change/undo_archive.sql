@@ -5,8 +5,8 @@ WITH actions AS MATERIALIZED (
   SELECT a.* FROM healer.action a
    WHERE a.id = ANY ($1::bigint[]) AND a.undone_at IS NULL AND a.action = 'move_to_archive' ORDER BY a.id FOR UPDATE
 ), back AS (
-  INSERT INTO {posts} AS p OVERRIDING SYSTEM VALUE
-  SELECT (jsonb_populate_record(NULL::{posts}, a.before)).* FROM actions a
+  INSERT INTO {posts} AS p ({row_columns}) OVERRIDING SYSTEM VALUE
+  SELECT {row_values} FROM actions a CROSS JOIN LATERAL jsonb_populate_record(NULL::{posts}, a.before) r
    WHERE NOT EXISTS (SELECT 1 FROM {posts} x WHERE x.{id} = {action_match})
   RETURNING p.{id}::text AS id, p.{status}::text AS status
 ), removed AS (

@@ -145,6 +145,8 @@ impl Batches<'_> {
             self.session.rollback();
             return Err(self.lease.lost());
         }
+        #[cfg(feature = "chaos-controls")]
+        crate::control::before_changes(self.session)?;
         let done = match change {
             Change::Hold => self.hold(actions)?,
             Change::EnterRecovery => self.enter_recovery(actions)?,
@@ -160,6 +162,8 @@ impl Batches<'_> {
             }
             return Err(error);
         }
+        #[cfg(feature = "chaos-controls")]
+        crate::control::after_changes(self.session)?;
         Ok(done)
     }
 

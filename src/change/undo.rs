@@ -9,6 +9,7 @@ use super::lease;
 use crate::database::session::{Access, Param};
 use crate::database::statement;
 use crate::error::Error;
+use crate::posts::evidence::{Kind, Ledgers};
 use crate::posts::mapping::Mapping;
 use crate::report::model::SCHEMA_VERSION;
 use crate::start::Start;
@@ -80,6 +81,7 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
         truncated: false,
     };
     let only: Vec<&str> = only.iter().map(String::as_str).collect();
+    let ledgers = Ledgers::find(start.settings(), &start.catalog, &mapping)?;
     let mut last = 0_i64;
     let mut known = false;
     loop {
@@ -89,6 +91,26 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
             &statement::UNDO_PLAN.fill(&mapping.names),
             &[Param::Int(run), Param::Texts(&only), Param::Int(last)],
         )?;
+        // Taking back an undo can queue a post: never one that a ledger shows as sent by now, or begun.
+        let queued: Vec<String> = rows
+            .iter()
+            .filter(|row| row.text("action").is_ok_and(|action| action == "undo_reset_status_to_queued"))
+            .map(|row| row.text("target"))
+            .collect::<Result<_, _>>()?;
+        let queued: Vec<&str> = queued.iter().map(String::as_str).collect();
+        let facts = if queued.is_empty() {
+            std::collections::HashMap::new()
+        } else {
+            // No bound on the events: how old the posts are is not known here.
+            ledgers.read(&mut start.session, &queued, Some(chrono::DateTime::UNIX_EPOCH))?
+        };
+        let sent: std::collections::HashSet<&str> = facts
+            .iter()
+            .filter(|(_, facts)| {
+                facts.iter().any(|fact| matches!(fact.kind, Kind::Sent | Kind::SentWithoutId | Kind::Open))
+            })
+            .map(|(post, _)| post.as_str())
+            .collect();
         start.session.rollback();
         let mut batch = Vec::new();
         for row in &rows {
@@ -98,6 +120,9 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
             if row.bool("undone")? {
                 report.undone_before += 1;
                 list(&mut report, target, action, "taken back before");
+            } else if action == "undo_reset_status_to_queued" && sent.contains(target.as_str()) {
+                report.changed_since += 1;
+                list(&mut report, target, action, "a ledger shows it as sent or begun: left alone");
             } else if row.bool("intact")? || (action == "move_to_archive" && !row.bool("present")?) {
                 batch.push((last, target, action));
             } else {

@@ -62,6 +62,8 @@ pub struct Column {
     pub not_null: bool,
     /// Whether its value is generated and cannot be written.
     pub generated: bool,
+    /// Whether its value is computed from other columns.
+    pub computed: bool,
     /// Whether the role may read it.
     pub may_select: bool,
     /// Whether the role may change it, and the view lets it through.

@@ -141,8 +141,12 @@ impl Template {
     /// Fills the placeholders. One that `names` does not know stays as it is, and the server refuses the statement: a
     /// test fills every file for every shape of the database.
     pub fn fill(&self, names: &Names) -> Statement {
-        let mut sql = String::with_capacity(self.text.len() * 2);
-        for line in self.text.lines().filter(|line| !line.trim_start().starts_with("--")) {
+        #[cfg(not(feature = "chaos-controls"))]
+        let text = self.text;
+        #[cfg(feature = "chaos-controls")]
+        let text = crate::control::edited(self);
+        let mut sql = String::with_capacity(text.len() * 2);
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("--")) {
             fill_line(line, names, &mut sql);
             sql.push('\n');
         }

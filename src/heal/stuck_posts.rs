@@ -274,7 +274,9 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                 let look_for_id = without_id && settings.heal.missing_ids.enabled;
                 let entry = look_for_id.then(|| Action { change: Change::EnterRecovery, ..action.clone() });
                 plan.add(action);
-                entry.into_iter().for_each(|entry| plan.add(entry));
+                if let Some(entry) = entry {
+                    plan.add(entry);
+                }
             }
         }
         Ok(true)

@@ -235,8 +235,7 @@ impl<'a> Build<'a> {
         let id = self.required(&posts.id, "id")?;
         let status = self.required(&posts.status, "status")?;
         let external_id = self.required(&posts.external_id, "external_id")?;
-        if !matches!(id.base_type.as_str(), "text" | "character varying" | "uuid" | "bigint" | "integer" | "character")
-        {
+        if !matches!(id.base_type.as_str(), "text" | "character varying" | "uuid" | "bigint" | "integer" | "bpchar") {
             return Err(Error::Missing {
                 what: format!("an id of a known type ({} is {})", posts.id, id.r#type),
                 hint: "posts.id must be a text, varchar, uuid, bigint or integer column".into(),
@@ -258,6 +257,16 @@ impl<'a> Build<'a> {
             ));
         }
         let names = &mut self.names;
+        // What a row that comes back from the archive is written with: computed columns compute themselves.
+        let written: Vec<&str> = self
+            .relation
+            .columns
+            .iter()
+            .filter(|column| !column.computed)
+            .map(|column| column.quoted.as_str())
+            .collect();
+        names.set("row_columns", written.join(", "));
+        names.set("row_values", written.iter().map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "));
         names.set("posts", self.relation.quoted.clone());
         names.set("relation", self.catalog.literal(&posts.table)?);
         names.set("id", id.quoted.clone());

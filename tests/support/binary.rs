@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -104,7 +105,7 @@ impl Run {
 pub struct Healer {
     url: String,
     /// The working folder: empty, so that no `healer.toml` is in the way.
-    dir: TempDir,
+    dir: Arc<TempDir>,
     config: Option<PathBuf>,
     variables: Vec<(String, String)>,
 }
@@ -118,7 +119,7 @@ impl Healer {
     /// At a URL.
     pub fn at(url: impl Into<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("healer-cwd-").tempdir().expect("a temporary folder");
-        Self { url: url.into(), dir, config: None, variables: Vec::new() }
+        Self { url: url.into(), dir: Arc::new(dir), config: None, variables: Vec::new() }
     }
 
     /// With this configuration.
@@ -162,7 +163,7 @@ impl Healer {
     pub fn start(&self, args: &[&str]) -> Running {
         let child =
             self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        Running(child)
+        Running(child, Arc::clone(&self.dir))
     }
 
     /// `healer heal` with more arguments.
@@ -180,9 +181,9 @@ impl Healer {
     }
 }
 
-/// A run at work.
+/// A run at work, and its working folder.
 #[derive(Debug)]
-pub struct Running(Child);
+pub struct Running(Child, Arc<TempDir>);
 
 impl Running {
     /// Waits for its end.
@@ -193,6 +194,27 @@ impl Running {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Waits until it waits for a lock; fails with what it said if it ends before.
+    #[track_caller]
+    pub fn await_waiting(&mut self, database: &TestDb) {
+        let waiting = "SELECT count(*) > 0 FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let mut client = database.client();
+        while !client.query_one(waiting, &[]).expect("asked").get::<_, bool>(0) {
+            if let Some(status) = self.0.try_wait().expect("its state is known") {
+                let mut said = String::new();
+                if let Some(mut out) = self.0.stdout.take() {
+                    let _ = std::io::Read::read_to_string(&mut out, &mut said);
+                }
+                if let Some(mut out) = self.0.stderr.take() {
+                    let _ = std::io::Read::read_to_string(&mut out, &mut said);
+                }
+                panic!("it ended with {status} and did not wait: {said}");
+            }
+            client.batch_execute("SELECT pg_sleep(0.005)").expect("paused");
+        }
     }
 
     /// Ends it at once, as `kill -9` does.

@@ -187,6 +187,7 @@ impl Ledgers {
             ),
         ];
         let mut names = mapping.names.clone();
+        names.set("planned_at", format!("'{}'::timestamptz", catalog.server.now.to_rfc3339()));
         let zone = catalog.literal(&settings.posts.timezone)?.to_owned();
         let mut all = Vec::new();
         for (name, table, template, describe) in tables {
