@@ -39,8 +39,8 @@ SELECT public.post(n), 'x', 'posting', CASE WHEN n IN (3, 13, 20) THEN 'thread' 
        CASE WHEN n = 13 THEN '["1301", "1302"]' END
   FROM generate_series(1, 28) n WHERE n NOT IN (14, 15, 16, 17);
 INSERT INTO public.post_receipts (decision_id, tweet_ids, root_tweet_id, post_type, posted_at) VALUES
-  (public.post(1)::uuid, '{}', '101', 'single', now() - interval '4 hours'),
-  (public.post(2)::uuid, '{102}', '', 'single', now() - interval '4 hours'),
+  (public.post(1)::uuid, '{}', '101', 'single', now() - interval '2 hours'),
+  (public.post(2)::uuid, '{102}', '', 'single', now() - interval '2 hours'),
   (public.post(3)::uuid, '{103}', '103', 'thread', now() - interval '4 hours'),
   (public.post(17)::uuid, '{117}', '117', 'single', now() - interval '1 hour');
 INSERT INTO public.post_attempts (decision_id, status, posting_success, actual_tweet_id, error_message, created_at, approved_at, used_at, expires_at) VALUES
@@ -64,7 +64,7 @@ SELECT public.post(n), 'stuck-posts', 'posting', 'uncertain', 'x', now() - inter
   FROM unnest(ARRAY[25, 26]) n;
 INSERT INTO public.system_events (event_type, event_data, severity, created_at) VALUES
   ('POST_SUCCESS', jsonb_build_object('decision_id', public.post(12), 'tweet_id', '112'), 'info', now() - interval '4 hours');
-INSERT INTO public.posted_decisions VALUES (public.post(18), '118', 'x', now() - interval '4 hours');
+INSERT INTO public.posted_decisions VALUES (public.post(18), '118', 'x', now() - interval '2 hours');
 -- Old failures, one of them possibly live; posted posts without id.
 INSERT INTO public.content_generation_metadata_comprehensive (decision_id, content, status, created_at, updated_at, error_message) VALUES
   (public.post(14), 'x', 'failed', now() - interval '20 days', now() - interval '10 days', 'no such account'),
@@ -80,7 +80,7 @@ VALUES ('self_healing', now() - interval '1 day', now() - interval '1 day', 3);
 const LEFT: &str = r"
 SELECT concat_ws(' ', 'post', decision_id, status, tweet_id, posted_at > now() - interval '1 minute', posted_at > now() - interval '5 hours',
                  updated_at > now() - interval '1 minute', error_message) FROM public.content_generation_metadata_comprehensive
-UNION ALL SELECT concat_ws(' ', 'action', target, action, reason, evidence, (after ->> 'posted_at')::timestamptz > now() - interval '1 hour', (SELECT string_agg(key, ',') FROM jsonb_object_keys(before) key)) FROM healer.action
+UNION ALL SELECT concat_ws(' ', 'action', target, action, reason, evidence, (after ->> 'posted_at')::timestamptz > now() - interval '3 hours', (SELECT string_agg(key, ',') FROM jsonb_object_keys(before) key)) FROM healer.action
 UNION ALL SELECT concat_ws(' ', 'held', post, code, resolution) FROM healer.held_post
 UNION ALL SELECT concat_ws(' ', 'recovery', post, resolved_by) FROM healer.id_recovery
 UNION ALL SELECT concat_ws(' ', 'run', id, status, exit_code, error) FROM healer.run
