@@ -124,7 +124,11 @@ fn logging(verbose: u8, quiet: bool) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Off)
         .filter_module("healer", level)
-        .format(|out, record| writeln!(out, "{} {}", record.level().as_str().to_lowercase(), record.args()))
+        // What servers say may hold control characters, and goes to a terminal.
+        .format(|out, record| {
+            let text = table::clean(&record.args().to_string());
+            writeln!(out, "{} {text}", record.level().as_str().to_lowercase())
+        })
         .target(env_logger::Target::Stderr)
         .init();
 }
@@ -294,7 +298,9 @@ fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
         .checks
         .iter()
         .filter(|item| item.status != Status::Ok)
-        .map(|item| format!("[SELF_HEALING] {} {}: {}\n", table::word(item.status), item.name, item.summary))
+        .map(|item| {
+            format!("[SELF_HEALING] {} {}: {}\n", table::word(item.status), item.name, table::clean(&item.summary))
+        })
         .collect();
     let statuses: Vec<Status> = report.checks.iter().map(|item| item.status).collect();
     let output = Output {
@@ -438,12 +444,18 @@ fn sandbox(global: &Global, around: &Surroundings<'_>) -> Result<Option<crate::s
 }
 
 fn complain(error: &Error) {
-    let _ = writeln!(std::io::stderr(), "healer: {error}\n  hint: {}", error.hint());
+    complain_as("healer", error);
+}
+
+/// Two lines, whatever the server's words hold: the thing, and the next step.
+fn complain_as(who: &str, error: &Error) {
+    let (message, hint) = (table::clean(&error.to_string()), table::clean(&error.hint()));
+    let _ = writeln!(std::io::stderr(), "{who}: {message}\n  hint: {hint}");
 }
 
 fn failure(command: &str, global: &Global, error: &Error) -> Output {
     if error.exit_code() == 75 && command == "heal" {
-        let _ = writeln!(std::io::stderr(), "[SELF_HEALING] critical: {error}\n  hint: {}", error.hint());
+        complain_as("[SELF_HEALING] critical", error);
     } else {
         complain(error);
     }
@@ -451,7 +463,7 @@ fn failure(command: &str, global: &Global, error: &Error) -> Output {
         format!(
             "HEALER {} - {}\n",
             if error.exit_code() == 75 { "UNKNOWN" } else { "CRITICAL" },
-            error.to_string().replace('|', "/")
+            table::clean(&error.to_string()).replace('|', "/")
         )
     });
     let exit_code = match (&nagios, error.exit_code()) {

@@ -1,6 +1,7 @@
 //! Settings: built-in defaults, overlaid by a TOML file, overlaid by flags. Validated once, here.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -743,11 +744,14 @@ impl Settings {
         const LARGEST: u64 = 1_048_576;
         let refuse = |message: String, hint: &str| Error::Config { path: path.into(), message, hint: hint.into() };
         let readable = "check the path and the file's permissions";
-        let length = std::fs::metadata(path).map_err(|error| refuse(error.to_string(), readable))?.len();
-        if length > LARGEST {
+        // Read no further than that, whatever the file says of its length: a device says 0 and never ends.
+        let mut text = String::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+            .map_err(|error| refuse(error.to_string(), readable))?;
+        if read as u64 > LARGEST {
             return Err(refuse("larger than 1 MiB".into(), "name healer's own TOML file"));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string(), readable))?;
         let mut settings = Self::from_toml(&text).map_err(|(message, hint)| refuse(message, &hint))?;
         settings.source = Some(path.into());
         Ok(settings)
@@ -759,7 +763,8 @@ impl Settings {
         let settings: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            let (message, hint) = explain(error.message());
+            let key = line.and_then(|line| key_of(text.lines().nth(line - 1)?));
+            let (message, hint) = explain(error.message(), key);
             (format!("{place}{message}"), hint)
         })?;
         settings.validate().map_err(|message| (message, "change the value in the file".to_owned()))?;
@@ -820,6 +825,48 @@ impl Settings {
             if value.trim().is_empty() {
                 return Err(format!("{name} must not be empty"));
             }
+        }
+        self.no_nul()
+    }
+
+    /// PostgreSQL's texts hold no NUL: a name with one would be refused in the middle of a pass.
+    fn no_nul(&self) -> Result<(), String> {
+        let (posts, words, ledgers) = (&self.posts, &self.posts.words, &self.ledgers);
+        let named = [
+            ("posts.table", &posts.table),
+            ("posts.id", &posts.id),
+            ("posts.status", &posts.status),
+            ("posts.type", &posts.r#type),
+            ("posts.posted_at", &posts.posted_at),
+            ("posts.external_id", &posts.external_id),
+            ("posts.external_id_pattern", &posts.external_id_pattern),
+            ("posts.scheduled_at", &posts.scheduled_at),
+            ("posts.created_at", &posts.created_at),
+            ("posts.updated_at", &posts.updated_at),
+            ("posts.features", &posts.features),
+            ("posts.thread_parts", &posts.thread_parts),
+            ("posts.thread_ids", &posts.thread_ids),
+            ("posts.error_message", &posts.error_message),
+            ("posts.timezone", &posts.timezone),
+            ("posts.words.posting", &words.posting),
+            ("posts.words.queued", &words.queued),
+            ("posts.words.ready", &words.ready),
+            ("posts.words.posted", &words.posted),
+            ("posts.words.failed", &words.failed),
+            ("posts.words.archived", &words.archived),
+            ("events.table", &self.events.table),
+            ("heartbeats.table", &self.heartbeats.table),
+            ("ledgers.post_receipts", &ledgers.post_receipts),
+            ("ledgers.post_attempts", &ledgers.post_attempts),
+            ("ledgers.posting_attempts", &ledgers.posting_attempts),
+            ("ledgers.posted_decisions", &ledgers.posted_decisions),
+        ];
+        let lists = [("posts.claimed_at", &posts.claimed_at), ("events.json", &self.events.json)];
+        let all = named
+            .into_iter()
+            .chain(lists.into_iter().flat_map(|(name, list)| list.iter().map(move |value| (name, value))))
+            .chain(self.heal.stuck_posts.limits.keys().map(|kind| ("heal.stuck-posts.limits", kind)));
+        for (name, value) in all {
             if value.contains('\0') {
                 return Err(format!("{name} must not contain a NUL character"));
             }
@@ -828,8 +875,15 @@ impl Settings {
     }
 }
 
+/// The key of a line, where it is one that could be ours.
+fn key_of(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!key.is_empty() && key.len() <= 40 && key.chars().all(plain)).then_some(key)
+}
+
 /// Makes serde's message plain, and finds the nearest of the keys it expected.
-fn explain(message: &str) -> (String, String) {
+fn explain(message: &str, key: Option<&str>) -> (String, String) {
     // serde's wording: "unknown field `limt`, expected one of `limit`, `limits`"
     let mut words = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field")
@@ -844,6 +898,13 @@ fn explain(message: &str) -> (String, String) {
             |(_, known)| format!("did you mean `{known}`?"),
         );
         return (format!("unknown key `{unknown}`"), hint);
+    }
+    if let Some((_, expected)) =
+        message.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected "))
+    {
+        // The word that was found may be anything, and is not repeated.
+        let key = key.map_or_else(|| "a value".to_owned(), |key| format!("`{key}`"));
+        return (format!("{key} is not {expected}"), "change the value in the file".to_owned());
     }
     let first_line = message.lines().next().unwrap_or("cannot be read");
     // `invalid type: string "postgres://…", expected u32`: the value may be anything, also a URL in the wrong place.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::database::catalog::Catalog;
 use crate::database::connect;
-use crate::database::session::{Limits, Session, StopFlag};
+use crate::database::session::{Limits, Param, Session, StopFlag};
+use crate::database::statement::{self, Names};
 use crate::database::url::ConnectSettings;
 use crate::error::Error;
 use crate::posts::mapping::{self, Mapping};
@@ -53,6 +54,7 @@ impl Origin {
         let begun = Instant::now();
         let mut session = self.connect()?;
         let connected_in = begun.elapsed();
+        self.try_settings(&mut session)?;
         let catalog = Catalog::read(
             &mut session,
             &mapping::relations(&self.settings),
@@ -60,6 +62,27 @@ impl Origin {
             &mapping::words(&self.settings),
         )?;
         Ok(Start { origin: self, session, catalog, connected_in })
+    }
+
+    /// Asks the server for what only it can judge, where the file says something else than the defaults: a pattern or a
+    /// zone that it does not understand would fail one statement after the other.
+    fn try_settings(&self, session: &mut Session) -> Result<(), Error> {
+        let (posts, usual) = (&self.settings.posts, crate::settings::Posts::default());
+        if posts.external_id_pattern == usual.external_id_pattern && posts.timezone == usual.timezone {
+            return Ok(());
+        }
+        let params = [Param::Text(&posts.external_id_pattern), Param::Text(&posts.timezone)];
+        let Err(error) = session.row(&statement::SETTINGS.fill(&Names::default()), &params) else { return Ok(()) };
+        let (setting, hint) = match error.sqlstate() {
+            Some("2201B") => ("posts.external_id_pattern is no regular expression", "for example \"^[0-9]+$\""),
+            Some("22023") => ("posts.timezone is no time zone that the server knows", "for example \"Europe/Berlin\""),
+            _ => return Err(error),
+        };
+        Err(Error::Config {
+            path: self.settings.source.clone().unwrap_or_default(),
+            message: setting.into(),
+            hint: format!("change the value in the file, {hint}"),
+        })
     }
 }
 

@@ -110,7 +110,7 @@ const SHORT: u64 = 200;
 
 #[test]
 fn a_few_hundred_rounds_do_no_harm() {
-    let campaign = Campaign::run(0, SHORT, 2, HEALTHY);
+    let campaign = Campaign::run(0, SHORT, 3, HEALTHY);
     assert_eq!(campaign.found.violations, 0, "{}\n{}", campaign.words(), campaign.result(HEALTHY));
     for (point, deaths) in KillPoint::ALL.iter().zip(campaign.deaths) {
         assert!(deaths > 0, "no worker died at {}", point.name());

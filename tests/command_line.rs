@@ -558,8 +558,8 @@ fn a_signal_ends_the_waiting_before_the_start() {
     // Once it catches SIGTERM, which is bit 14 of the mask.
     let catches = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map_or("0", str::trim).to_owned();
-        u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & (1 << 14) != 0)
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map_or("0", str::trim);
+        u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << 14) != 0)
     };
     while !catches() {
         std::thread::yield_now();

@@ -15,9 +15,16 @@ SELECT current_setting('server_version_num')::bigint AS version,
        (SELECT n.oid IS NOT NULL FROM (SELECT to_regnamespace('healer') AS oid) n) AS has_schema,
        (SELECT obj_description(to_regnamespace('healer')::oid, 'pg_namespace')) AS schema_note,
        coalesce(has_schema_privilege(to_regnamespace('healer')::oid, 'USAGE'), false) AS schema_usage,
-       coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE'))
-                   FROM pg_class c
-                  WHERE c.relnamespace = to_regnamespace('healer')::oid AND c.relkind = 'r'), false) AS schema_write,
+       -- One privilege at a time: of several, has_table_privilege is content with any.
+       coalesce((SELECT bool_and(coalesce(has_table_privilege(c.oid, p.privilege), false))
+                   FROM (VALUES ('run', 'INSERT,UPDATE,DELETE'), ('action', 'INSERT,UPDATE,DELETE'), ('lease', 'UPDATE'),
+                                ('id_recovery', 'INSERT,UPDATE,DELETE'), ('held_post', 'INSERT,UPDATE,DELETE'),
+                                ('signal', 'DELETE'), ('setting', 'INSERT,UPDATE')) AS t (name, privileges)
+                  CROSS JOIN LATERAL unnest(string_to_array(t.privileges, ',')) AS p (privilege)
+                   LEFT JOIN pg_class c ON c.relname = t.name AND c.relnamespace = to_regnamespace('healer')::oid), false)
+         AND coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
+                         FROM pg_class c
+                        WHERE c.relnamespace = to_regnamespace('healer')::oid AND c.relkind = 'r'), false) AS schema_write,
        coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
                    FROM pg_class c
                   WHERE c.relnamespace = to_regnamespace('healer')::oid AND c.relkind = 'r'), false) AS schema_read,

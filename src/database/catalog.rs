@@ -262,6 +262,9 @@ impl Catalog {
             may_create_schema: row.bool("may_create_schema")?,
             bypass_rls: row.bool("bypass_rls")?,
         };
+        if server.encoding == "SQL_ASCII" {
+            session.take_raw_bytes();
+        }
         let quoted = match row.json("quoted")? {
             serde_json::Value::Object(map) => map
                 .into_iter()

@@ -236,6 +236,8 @@ pub struct Session {
     /// Whether the open transaction is READ ONLY and nothing failed in it, so that another check can use it on.
     reading: bool,
     round_trips: u64,
+    /// Whether the server must not look at the bytes that it sends.
+    raw_bytes: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -247,7 +249,7 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Wraps a connection.
     pub fn new(client: Client, limits: Limits, deadline: Instant, stop: StopFlag) -> Self {
-        Self { client, limits, deadline, stop, open: false, reading: false, round_trips: 0 }
+        Self { client, limits, deadline, stop, open: false, reading: false, round_trips: 0, raw_bytes: false }
     }
 
     /// Statements sent so far, one round trip each.
@@ -263,6 +265,12 @@ impl Session {
     /// Keeps to the role's own limits where they are lower.
     pub fn lower_limits(&mut self, role_statement_ms: i64, role_lock_ms: i64) {
         self.limits = self.limits.lowered(role_statement_ms, role_lock_ms);
+    }
+
+    /// Takes texts as they are from now on, for a database in `SQL_ASCII`: asked for UTF-8, its server fails the whole
+    /// statement for one byte that is none.
+    pub fn take_raw_bytes(&mut self) {
+        self.raw_bytes = true;
     }
 
     /// Whether a signal or the deadline asks to stop. Asked between batches, never in one.
@@ -296,6 +304,7 @@ impl Session {
             Access::ReadOnly => "READ ONLY",
             Access::ReadWrite => "READ WRITE",
         };
+        let encoding = if self.raw_bytes { "SET LOCAL client_encoding = 'SQL_ASCII'; " } else { "" };
         // Never longer than what is left of --timeout, so that the pass ends when it was told to.
         let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
         let statement = self.limits.statement.min(left).as_millis().max(1);
@@ -304,7 +313,8 @@ impl Session {
             sql,
             "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL TimeZone = 'UTC'; SET LOCAL row_security = off; \
              SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
-             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; SET LOCAL jit = off; {extra}"
+             SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; \
+             SET LOCAL jit = off; {encoding}{extra}"
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;

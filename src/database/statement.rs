@@ -33,6 +33,7 @@ templates! {
     FOREIGN_REPORTS = "catalog/foreign_reports";
     CONNECTION = "catalog/connection";
     STATUS_ALLOWED = "catalog/status_allowed";
+    SETTINGS = "catalog/settings";
     STUCK = "heal/stuck_posts";
     STUCK_CONTEXT = "heal/stuck_context";
     DURATIONS_ATTEMPTS = "heal/durations_attempts";

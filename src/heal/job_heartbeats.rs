@@ -383,7 +383,9 @@ mod tests {
             }).collect();
             let findings = judge(&jobs, &limits());
             for job in &jobs {
-                prop_assert!(findings.lines.iter().filter(|line| line.1.starts_with(&format!("{}:", job.name))).count() <= 1);
+                let name = format!("{}:", job.name);
+                let lines = findings.lines.iter().filter(|line| line.1.starts_with(&name)).count();
+                prop_assert!(lines <= 1);
             }
         }
     }

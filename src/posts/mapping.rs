@@ -469,6 +469,16 @@ impl<'a> Build<'a> {
     fn optional_columns(&mut self) -> Result<(), Error> {
         let posts = &self.settings.posts;
         let of = |expression: Option<String>, otherwise: &str| expression.unwrap_or_else(|| otherwise.to_owned());
+        // It may hold the proof that a post was sent: not to see it is not the same as seeing that there is none.
+        if let Some(column) = self.relation.column(&posts.features).filter(|column| !column.may_select) {
+            return Err(Error::Permission {
+                message: format!("role {} may not read {}.{}", self.catalog.server.role, posts.table, posts.features),
+                hint: format!(
+                    "GRANT SELECT ({}) ON {} TO \"{}\";",
+                    column.quoted, self.relation.quoted, self.catalog.server.role
+                ),
+            });
+        }
         let kind = self.optional(&posts.r#type).map(|c| format!("p.{}::text", c.quoted));
         let features = self.reading(&posts.features).filter(|(c, _)| is_json(c)).map(|(_, read)| read);
         let parts = self.reading(&posts.thread_parts).filter(|(c, _)| is_json(c)).map(|(_, read)| {

@@ -75,7 +75,7 @@ CREATE FUNCTION kit.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     PERFORM pg_sleep(s.ms / 1000.0 * random()) FROM kit.slow s WHERE s.ms > 0;
     RETURN NULL; END $$;
 CREATE TRIGGER kit_note AFTER UPDATE ON {posts} FOR EACH ROW
-    WHEN (current_setting('application_name') IN ('healer', 'person')) EXECUTE FUNCTION kit.note();
+    WHEN (current_setting('application_name') IN ('healer', 'person', 'undo')) EXECUTE FUNCTION kit.note();
 ALTER TABLE healer.action ADD xid xid8 DEFAULT pg_current_xact_id();
 ALTER TABLE healer.archived_post ADD xid xid8 DEFAULT pg_current_xact_id()";
 

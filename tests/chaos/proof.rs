@@ -42,7 +42,7 @@ pub struct Found {
 
 impl Found {
     /// Notes a violation.
-    pub fn violation(&mut self, round: u64, words: String) {
+    pub fn violation(&mut self, round: u64, words: impl std::fmt::Display) {
         self.violations += 1;
         if self.words.len() < KEPT {
             self.words.push(format!("round {round}: {words}"));
@@ -91,11 +91,12 @@ struct Change {
     from: String,
     to: String,
     xid: String,
-    by_person: bool,
+    who: String,
     seen_from: SystemTime,
 }
 
 struct Entry {
+    undone: bool,
     post: String,
     action: String,
     from: Option<String>,
@@ -120,7 +121,7 @@ pub fn sessions_left(kit: &mut Client) -> Option<String> {
                 "SELECT coalesce(application_name, '') || ' ' || coalesce(state, '') || ': ' || left(query, 60)
                    FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-                    AND (application_name IN ('healer', 'person') OR xact_start IS NOT NULL)",
+                    AND (application_name IN ('healer', 'person', 'undo') OR xact_start IS NOT NULL)",
                 &[],
             )
             .expect("the sessions are read");
@@ -137,7 +138,7 @@ pub fn sessions_left(kit: &mut Client) -> Option<String> {
 }
 
 /// Compares what there is with what must be.
-pub fn examine(scene: Scene<'_>, found: &mut Found) {
+pub fn examine(mut scene: Scene<'_>, found: &mut Found) {
     let number = scene.number;
     let kit = &mut scene.ground.kit;
     if let Some(left) = sessions_left(kit) {
@@ -175,7 +176,8 @@ pub fn examine(scene: Scene<'_>, found: &mut Found) {
     }
     compare_journal(number, &changes, &journal, &archived, found);
     compare_counts(&scene, &journal, found);
-    settled(scene, &posts, found);
+    let undone = journal.iter().filter(|entry| entry.undone).map(|entry| entry.post.as_str()).collect();
+    settled(&mut scene, &posts, &undone, found);
 }
 
 /// What was queued again although its row or a ledger told by then, or without having been `posting`.
@@ -188,7 +190,9 @@ fn requeues(scene: &Scene<'_>, changes: &[Change], found: &mut Found) -> HashSet
             found.violation(number, format!("post {} was {} and was queued", change.post, change.from));
             guilty.insert(change.post.clone());
         }
-        if !matches!(change.to.as_str(), "queued" | "failed" | "archived") || change.from == change.to {
+        let gives_up = matches!(change.to.as_str(), "queued" | "failed" | "archived") && change.from != change.to;
+        // Taking back brings a post to where it was.
+        if !gives_up || change.who == "undo" {
             continue;
         }
         let told = known.iter().find(|known| {
@@ -196,10 +200,10 @@ fn requeues(scene: &Scene<'_>, changes: &[Change], found: &mut Found) -> HashSet
                 && known.from < change.seen_from
                 && known.until.is_none_or(|until| until > change.seen_from)
                 // A person decides knowing of open attempts, and after that only what began later counts.
-                && (known.sent || !change.by_person)
+                && (known.sent || change.who != "person")
         });
         // What a person gives up is given up, whatever is known.
-        if let Some(told) = told.filter(|_| !(change.by_person && change.to == "failed")) {
+        if let Some(told) = told.filter(|_| !(change.who == "person" && change.to == "failed")) {
             let what = if told.sent { "was sent" } else { "has an open attempt" };
             found.violation(number, format!("a ledger told that {} {what}, and it became {}", change.post, change.to));
             guilty.insert(change.post.clone());
@@ -232,11 +236,11 @@ fn compare_journal(
     archived: &[(String, String)],
     found: &mut Found,
 ) {
-    let moved = "move_to_archive";
+    let move_out = "move_to_archive";
     for change in changes {
         let rows: Vec<&Entry> = journal
             .iter()
-            .filter(|entry| entry.post == change.post && entry.xid == change.xid && entry.action != moved)
+            .filter(|entry| entry.post == change.post && entry.xid == change.xid && entry.action != move_out)
             .collect();
         let [entry] = rows.as_slice() else {
             let (from, to) = (&change.from, &change.to);
@@ -250,21 +254,27 @@ fn compare_journal(
         *found.changes.entry(entry.action.clone()).or_default() += 1;
     }
     for entry in journal {
-        let told = if entry.action == moved {
+        let times = if entry.action == move_out {
             archived.iter().filter(|(post, xid)| *post == entry.post && *xid == entry.xid).count()
         } else {
             changes.iter().filter(|change| change.post == entry.post && change.xid == entry.xid).count()
         };
-        if told != 1 {
-            found.violation(number, format!("journal row {} of {}: {told} changes", entry.action, entry.post));
+        // What was moved and taken back is in the table again, as a new row.
+        let expected = match entry.action.as_str() {
+            "move_to_archive" => usize::from(!entry.undone),
+            "undo_move_to_archive" => 0,
+            _ => 1,
+        };
+        if times != expected {
+            found.violation(number, format!("journal row {} of {}: {times} changes", entry.action, entry.post));
         }
     }
-    let journalled = journal.iter().filter(|entry| entry.action == moved).count();
-    if journalled != archived.len() {
-        found.violation(number, format!("{} archived, {journalled} of them in the journal", archived.len()));
+    let gone = journal.iter().filter(|entry| entry.action == move_out && !entry.undone).count();
+    if gone != archived.len() {
+        found.violation(number, format!("{} archived, {gone} of them in the journal", archived.len()));
     }
-    if journalled > 0 {
-        *found.changes.entry(moved.to_owned()).or_default() += journalled as u64;
+    if gone > 0 {
+        *found.changes.entry(move_out.to_owned()).or_default() += gone as u64;
     }
     let mut rescues: HashMap<&str, usize> = HashMap::new();
     for entry in journal.iter().filter(|entry| entry.action == "reset_status_to_queued") {
@@ -339,7 +349,7 @@ fn compare_counts(scene: &Scene<'_>, journal: &[Entry], found: &mut Found) {
 }
 
 /// After quiet: nothing is left that could be decided, and what is posted was published.
-fn settled(scene: Scene<'_>, posts: &HashMap<String, Post>, found: &mut Found) {
+fn settled(scene: &mut Scene<'_>, posts: &HashMap<String, Post>, undone: &HashSet<&str>, found: &mut Found) {
     let number = scene.number;
     let ledgers = scene.ground.kind.ledgers();
     let kit = &mut scene.ground.kit;
@@ -381,9 +391,10 @@ fn settled(scene: Scene<'_>, posts: &HashMap<String, Post>, found: &mut Found) {
                 found.waiting += 1;
                 let listed = receipts.get(id).copied().unwrap_or(0);
                 let attempt = attempts.get(id).map_or("", String::as_str);
-                let proved = listed >= post.parts || (attempt == "sent" && (listed == 0 || listed >= post.parts));
+                let proved = listed >= post.parts || attempt == "sent" && listed == 0;
                 let reason = match holds.get(id).map(String::as_str) {
                     None => Some("it is not held"),
+                    Some("undone") => (!undone.contains(id.as_str())).then_some("nobody took it back"),
                     Some(_) if proved => Some("a ledger proves it"),
                     Some("uncertain") => (attempt != "open" && listed == 0).then_some("nothing about it is uncertain"),
                     Some("unproven") => scene.requeue_unproven.then_some("it was to be queued"),
@@ -401,7 +412,7 @@ fn settled(scene: Scene<'_>, posts: &HashMap<String, Post>, found: &mut Found) {
     let busy =
         kit.query_typed("SELECT 1 FROM healer.lease WHERE expires_at > '-infinity'", &[]).expect("the lease is read");
     if !busy.is_empty() {
-        found.violation(number, "the lease is held after quiet".into());
+        found.violation(number, "the lease is held after quiet");
     }
 }
 
@@ -430,26 +441,23 @@ fn read_posts(kit: &mut Client) -> HashMap<String, Post> {
 }
 
 fn read_changes(kit: &mut Client) -> Vec<Change> {
-    kit.query_typed(
-        "SELECT post, old_status, new_status, xid::text, who = 'person', seen_from FROM kit.audit ORDER BY id",
-        &[],
-    )
-    .expect("the audit is read")
-    .iter()
-    .map(|row| Change {
-        post: row.get(0),
-        from: row.get(1),
-        to: row.get(2),
-        xid: row.get(3),
-        by_person: row.get(4),
-        seen_from: row.get(5),
-    })
-    .collect()
+    kit.query_typed("SELECT post, old_status, new_status, xid::text, who, seen_from FROM kit.audit ORDER BY id", &[])
+        .expect("the audit is read")
+        .iter()
+        .map(|row| Change {
+            post: row.get(0),
+            from: row.get(1),
+            to: row.get(2),
+            xid: row.get(3),
+            who: row.get(4),
+            seen_from: row.get(5),
+        })
+        .collect()
 }
 
 fn read_journal(kit: &mut Client) -> Vec<Entry> {
     kit.query_typed(
-        "SELECT target, action, before ->> 'status', after ->> 'status', xid::text, run_id
+        "SELECT target, action, before ->> 'status', after ->> 'status', xid::text, run_id, undone_at IS NOT NULL
            FROM healer.action WHERE run_id > 0 ORDER BY id",
         &[],
     )
@@ -462,6 +470,7 @@ fn read_journal(kit: &mut Client) -> Vec<Entry> {
         to: row.get(3),
         xid: row.get(4),
         run: row.get(5),
+        undone: row.get(6),
     })
     .collect()
 }

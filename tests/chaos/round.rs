@@ -17,7 +17,7 @@ use super::ground::{Coverage, Ground, Kind, Planned, post_id};
 use super::proof::{self, Found};
 use crate::support::cluster::server;
 use crate::support::dice::Dice;
-use crate::support::poster::{Fate, KillPoint, Poster};
+use crate::support::poster::{Fate, Fates, Job, KillPoint, Poster};
 use crate::support::proxy::{Proxy, Target, Way};
 
 /// A rule that is taken out; the kit must notice.
@@ -177,18 +177,10 @@ impl Lane {
         let failures = ground.old_failures(&poster, &mut dice);
         let mut tally = Tally::default();
 
-        // The workers' day: many of them die.
         let fates = |post: &str, before: u64, parts: usize| fate(number, post, before, parts, orders, 40, 18);
-        let [one, other] = &mut ground.workers;
-        let mut slow = thread::scope(|scope| {
-            let beside = scope.spawn(|| poster.work(other, &fates));
-            let mut slow = poster.work(one, &fates);
-            slow.extend(beside.join().expect("the worker does not panic"));
-            slow
-        });
+        let slow = day(ground, &poster, &fates);
         ground.pass_time(dice.between(1_860, 7_200));
 
-        // The storm: runs that are disturbed, while slow workers go on and others take up what was queued again.
         // In many rounds the database is far away: then much happens between looking and writing.
         let far = dice.chance(60).then(|| Duration::from_micros(dice.between(500, 3_000)));
         let mut healer = Healer {
@@ -201,62 +193,11 @@ impl Lane {
             typical: Typical { time: self.typical.time + far.unwrap_or_default() * ROUND_TRIPS, ..self.typical },
             far: far.is_some(),
         };
-        let ran = Mutex::new(Vec::new());
-        let (one, late, kit) = (&mut ground.workers[0], &mut ground.slow, &mut ground.kit);
-        let mut storm = Dice::new(&[orders.seed, number, 1]);
-        let typical = healer.typical.time;
         if let Some(far) = far {
             self.proxy.delay(Way::ToServer, far);
             self.proxy.delay(Way::ToClient, far);
         }
-        let calls: Vec<(Fault, Duration)> =
-            (0..storm.between(2, 3)).map(|call| (fault(call, &mut storm), moment(&mut storm, typical / 2))).collect();
-        tally.heals += calls.len() as u64 + 1;
-        tally.disturbed += calls.iter().filter(|(fault, _)| !matches!(fault, Fault::None)).count() as u64;
-        let second = |post: &str, before: u64, parts: usize| fate(number, post, before, parts, orders, 15, 0);
-        thread::scope(|scope| {
-            for (call, (fault, start)) in calls.iter().enumerate() {
-                let (healer, ran) = (&healer, &ran);
-                let mut dice = Dice::new(&[orders.seed, number, 2, call as u64]);
-                scope.spawn(move || {
-                    thread::sleep(*start);
-                    let result = healer.heal(*fault, &mut dice);
-                    ran.lock().expect("no panic").push(result);
-                });
-            }
-            let poster = &poster;
-            let mut dice = Dice::new(&[orders.seed, number, 3]);
-            let jobs = std::mem::take(&mut slow);
-            scope.spawn(move || {
-                // Spread over the life of the runs: before they look, while they decide, and while they write.
-                let pause = typical.mul_f64(1.5) / u32::try_from(jobs.len().max(1)).unwrap_or(1);
-                for job in jobs {
-                    if dice.chance(50) {
-                        await_healer(late, dice.pick(&["FETCH%", "WITH keys%"]), typical);
-                    } else {
-                        thread::sleep(moment(&mut dice, pause * 2));
-                    }
-                    let end = match dice.between(0, 9) {
-                        0..=3 => Fate::Die(KillPoint::Receipt),
-                        4 => Fate::FinishWithoutId { placeholder: dice.chance(50) },
-                        _ => Fate::Finish,
-                    };
-                    let within = (end == Fate::Finish && dice.chance(50)).then(|| moment(&mut dice, typical / 4));
-                    poster.resume(late, job, end, within);
-                }
-            });
-            let mut dice = Dice::new(&[orders.seed, number, 4]);
-            scope.spawn(move || {
-                for _ in 0..3 {
-                    thread::sleep(moment(&mut dice, typical / 2));
-                    poster.work(one, &second);
-                    // A run that seems to have died loses its lease, whether it died or not.
-                    if dice.chance(50) {
-                        kit.batch_execute("UPDATE healer.lease SET expires_at = '-infinity'").expect("the lease ends");
-                    }
-                }
-            });
-        });
+        let mut ran = storm(ground, &healer, &poster, slow, number, orders, &mut tally);
         self.proxy.cut();
         self.proxy.resume();
         if let Some(left) = proof::sessions_left(&mut ground.kit) {
@@ -264,6 +205,10 @@ impl Lane {
         }
 
         healer.far = false;
+        if orders.control.is_none() && dice.chance(10) {
+            let url = ground.url("undo");
+            healer.undo(&mut ground.kit, &url);
+        }
 
         // The quiet hour: nobody dies, and one run has all the time it needs.
         ground.pass_time(dice.between(6 * 3_600 + 60, 7 * 3_600));
@@ -273,7 +218,7 @@ impl Lane {
             tally.found.violation(number, format!("the quiet run ended with {:?}: {:?}", last.code, last.json));
         }
         self.typical = last.took.unwrap_or(self.typical);
-        ran.lock().expect("no panic").push(last);
+        ran.push(last);
         if orders.control.is_none() && dice.chance(30) {
             let url = ground.url("person");
             healer.person(&mut ground.kit, &poster, &url, &mut dice);
@@ -286,7 +231,6 @@ impl Lane {
             }
         }
         tally.deaths = poster.deaths();
-        let ran = ran.into_inner().expect("no panic");
         let scene = proof::Scene {
             number,
             ground,
@@ -302,6 +246,80 @@ impl Lane {
         proof::examine(scene, &mut tally.found);
         tally
     }
+}
+
+/// The workers' day: many of them die. Gives the posts of those that are slow.
+fn day(ground: &mut Ground, poster: &Poster, fates: &Fates<'_>) -> Vec<Job> {
+    let [one, other] = &mut ground.workers;
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| poster.work(other, fates));
+        let mut slow = poster.work(one, fates);
+        slow.extend(beside.join().expect("the worker does not panic"));
+        slow
+    })
+}
+
+/// Runs that are disturbed, while slow workers go on and others take up what was queued again.
+fn storm(
+    ground: &mut Ground,
+    healer: &Healer<'_>,
+    poster: &Poster,
+    slow: Vec<Job>,
+    number: u64,
+    orders: Orders,
+    tally: &mut Tally,
+) -> Vec<Ran> {
+    let ran = Mutex::new(Vec::new());
+    let typical = healer.typical.time;
+    let (one, late, kit) = (&mut ground.workers[0], &mut ground.slow, &mut ground.kit);
+    let dice = |what: u64| Dice::new(&[orders.seed, number, what]);
+    let mut start = dice(1);
+    let calls: Vec<(Fault, Duration)> =
+        (0..start.between(2, 3)).map(|call| (fault(call, &mut start), moment(&mut start, typical / 2))).collect();
+    tally.heals += calls.len() as u64 + 1;
+    tally.disturbed += calls.iter().filter(|(fault, _)| !matches!(fault, Fault::None)).count() as u64;
+    let second = |post: &str, before: u64, parts: usize| fate(number, post, before, parts, orders, 15, 0);
+    thread::scope(|scope| {
+        for (call, (fault, start)) in calls.iter().enumerate() {
+            let (mut dice, ran) = (dice(10 + call as u64), &ran);
+            scope.spawn(move || {
+                thread::sleep(*start);
+                let result = healer.heal(*fault, &mut dice);
+                ran.lock().expect("no panic").push(result);
+            });
+        }
+        let mut chance = dice(3);
+        scope.spawn(move || {
+            // Spread over the life of the runs: before they look, while they decide, and while they write.
+            let pause = typical.mul_f64(1.5) / u32::try_from(slow.len().max(1)).unwrap_or(1);
+            for job in slow {
+                if chance.chance(50) {
+                    await_healer(late, chance.pick(&["FETCH%", "WITH keys%"]), typical);
+                } else {
+                    thread::sleep(moment(&mut chance, pause * 2));
+                }
+                let end = match chance.between(0, 9) {
+                    0..=3 => Fate::Die(KillPoint::Receipt),
+                    4 => Fate::FinishWithoutId { placeholder: chance.chance(50) },
+                    _ => Fate::Finish,
+                };
+                let within = (end == Fate::Finish && chance.chance(50)).then(|| moment(&mut chance, typical / 4));
+                poster.resume(late, job, end, within);
+            }
+        });
+        let mut chance = dice(4);
+        scope.spawn(move || {
+            for _ in 0..3 {
+                thread::sleep(moment(&mut chance, typical / 2));
+                poster.work(one, &second);
+                // A run that seems to have died loses its lease, whether it died or not.
+                if chance.chance(50) {
+                    kit.batch_execute("UPDATE healer.lease SET expires_at = '-infinity'").expect("the lease ends");
+                }
+            }
+        });
+    });
+    ran.into_inner().expect("no panic")
 }
 
 fn settings(kind: Kind, on_unproven: &str, dice: &mut Dice) -> String {
@@ -475,6 +493,16 @@ impl Healer<'_> {
         let output = self.command(&self.direct, &["heal", "--dry-run"]).output().expect("healer runs");
         let json: Value = serde_json::from_slice(&output.stdout).ok()?;
         (json["counts"]["planned"].as_u64() != Some(0)).then(|| json["actions"].to_string())
+    }
+
+    /// Takes back what the latest run changed, as far as nobody has changed it since.
+    fn undo(&self, kit: &mut Client, url: &str) {
+        let run: Option<i64> =
+            kit.query_typed_one("SELECT max(run_id) FROM healer.action WHERE run_id > 0", &[]).expect("a run").get(0);
+        let Some(run) = run.map(|run| run.to_string()) else { return };
+        let output = self.command(url, &["undo", &run]).output().expect("healer runs");
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 3)), "undo {run}: {code:?} {}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// A person who looks at the platform decides on one held post.

@@ -142,7 +142,8 @@ pub struct Job {
     fate: Fate,
     /// Receipts of a thread that are written part by part.
     progressive: bool,
-    attempt: Option<usize>,
+    /// The row of `post_attempts`, and where it is noted as known.
+    attempt: Option<(String, usize)>,
 }
 
 /// What decides over a claimed post: its id, how often it was claimed before, and how many parts it has.
@@ -310,22 +311,24 @@ impl Poster {
         if !self.ledgers.attempts {
             return;
         }
-        execute(
-            client,
-            "INSERT INTO public.post_attempts (decision_id, status, approved_at) VALUES ($1, 'APPROVED', now())",
-            &[&job.post],
-        );
-        job.attempt = Some(self.tell(&job.post, false));
+        let row = client
+            .query_typed_one(
+                "INSERT INTO public.post_attempts (decision_id, status, approved_at) VALUES ($1, 'APPROVED', now())
+                 RETURNING id::text",
+                &[(&job.post, Type::TEXT)],
+            )
+            .expect("an attempt is noted");
+        job.attempt = Some((row.get(0), self.tell(&job.post, false)));
     }
 
     fn refuse(&self, client: &mut Client, job: &Job) {
-        if let Some(attempt) = job.attempt {
-            locked(&self.known)[attempt].until = Some(SystemTime::now());
+        if let Some((attempt, known)) = &job.attempt {
+            locked(&self.known)[*known].until = Some(SystemTime::now());
             execute(
                 client,
                 "UPDATE public.post_attempts SET status = 'FAILED', posting_success = false, used_at = now(),
-                        error_message = 'Invalid media type' WHERE decision_id = $1 AND used_at IS NULL",
-                &[&job.post],
+                        error_message = 'Invalid media type' WHERE id = $1::text::uuid",
+                &[attempt],
             );
         }
         execute(
@@ -360,14 +363,12 @@ impl Poster {
     }
 
     fn close_attempt(&self, client: &mut Client, job: &Job) {
-        if job.attempt.is_none() {
-            return;
-        }
+        let Some((attempt, _)) = &job.attempt else { return };
         execute(
             client,
             "UPDATE public.post_attempts SET status = 'USED', posting_success = true, used_at = now(), actual_tweet_id = $2
-              WHERE decision_id = $1 AND used_at IS NULL",
-            &[&job.post, &job.ids[0]],
+              WHERE id = $1::text::uuid",
+            &[attempt, &job.ids[0]],
         );
         self.tell(&job.post, true);
     }
