@@ -39,6 +39,12 @@ fn sick(posts: u32) -> TestDb {
     let database = TestDb::new(Shape::Minimal);
     Healer::on(&database, &["init"]).run().expect(0);
     database.run(&stuck(posts));
+    // All else is well: the jobs live, and the application reports.
+    database.run(
+        "INSERT INTO public.job_heartbeats (job_name, last_success, last_run_status)
+         SELECT name, now(), 'success' FROM unnest(ARRAY['posting', 'plan', 'reply_posting', 'metrics_scraper']) AS jobs (name);
+         SELECT healer.report_browser(0, 0, 1); SELECT healer.report_breaker('posting', false, 0)",
+    );
     database
 }
 

@@ -848,7 +848,7 @@ fn the_report_tells_the_state_of_each_check_and_how_long_posts_stayed_stuck() {
     assert_eq!(healer(&database, &["report", "--max-age", "1h"]).code, 0);
     assert_eq!(healer_as(&database.url(), "[heal]\ninterval = \"1h\"\n", &["report"]).code, 0);
     // A pass that never completed is too old as well.
-    database.run("UPDATE healer.run SET exit_code = 1");
+    database.run("UPDATE healer.run SET exit_code = 1, started_at = now() - interval '31 minutes'");
     assert_eq!(healer(&database, &["report"]).code, 4);
 }
 

@@ -184,6 +184,8 @@ impl<'a> Pass<'a> {
                 Ok(result) => self.results.push(result),
                 Err(error) if error.stops_the_pass() => return Err(error),
                 Err(error) => {
+                    // A statement that the deadline cut off says nothing of the check.
+                    self.start.session.check_stop()?;
                     log::warn!(target: "healer", "[SELF_HEALING] {}: {error}", check.name());
                     // What an error left half planned is not carried out.
                     let name = check.name();

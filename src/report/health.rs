@@ -122,8 +122,8 @@ pub struct LastSuccess {
     pub pass: String,
     /// How long ago; `null` for never.
     pub age_seconds: Option<i64>,
-    /// Whether a run of it was recorded at all.
-    pub ever_run: bool,
+    /// How long ago its first recorded run began; `null` where it was never run.
+    pub first_run_seconds: Option<i64>,
 }
 
 /// The report.
@@ -235,7 +235,10 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
         let usual = start.settings().heal.interval.as_seconds().saturating_mul(2);
         report.too_old = report.last_success.iter().any(|pass| match (pass.age_seconds, max_age) {
             (Some(age), limit) => age > limit.map_or(usual, Span::as_seconds),
-            (None, limit) => limit.is_some() || pass.ever_run,
+            // A first run that is at work just now has not had the time to complete.
+            (None, limit) => {
+                pass.first_run_seconds.map_or(limit.is_some(), |first| first > limit.map_or(usual, Span::as_seconds))
+            }
         });
     } else {
         report.notes.push(
@@ -334,7 +337,7 @@ fn stored(start: &mut Start, since: Span, report: &mut HealthReport) -> Result<(
         report.last_success.push(LastSuccess {
             pass: row.text("pass")?,
             age_seconds: row.optional_int("age_s")?,
-            ever_run: row.bool("ever_run")?,
+            first_run_seconds: row.optional_int("first_s")?,
         });
     }
     Ok(())
