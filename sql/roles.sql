@@ -46,9 +46,9 @@ BEGIN
       -- Events: successes and failures are read, reports are written.
       ('both', 'public.system_events', 'SELECT', 'event_type, event_data, metadata, created_at'),
       ('heal', 'public.system_events', 'INSERT', 'event_type, event_data, metadata, severity, component, message'),
-      -- healer's own line among the heartbeats.
-      ('heal', 'public.job_heartbeats', 'SELECT', 'job_name, last_success, last_failure, last_run_status, last_error, '
-        'consecutive_failures'),
+      -- The signs of life of the jobs are read, and healer's own line among them is written.
+      ('both', 'public.job_heartbeats', 'SELECT', 'job_name, last_success, last_failure, last_run_status, last_error, '
+        'consecutive_failures, updated_at, status, created_at'),
       ('heal', 'public.job_heartbeats', 'INSERT', 'job_name, last_success, last_failure, last_run_status, last_error, '
         'consecutive_failures, updated_at, status, execution_time_ms, created_at'),
       ('heal', 'public.job_heartbeats', 'UPDATE', 'last_success, last_failure, last_run_status, last_error, '
@@ -62,13 +62,19 @@ BEGIN
       ('both', 'healer.archived_post', 'SELECT', ''),
       ('both', 'healer.signal', 'SELECT', ''),
       ('both', 'healer.setting', 'SELECT', ''),
+      ('both', 'healer.request', 'SELECT', ''),
+      ('both', 'healer.job_run', 'SELECT', ''),
       ('heal', 'healer.run', 'INSERT, UPDATE, DELETE', ''),
       ('heal', 'healer.action', 'INSERT, UPDATE, DELETE', ''),
       ('heal', 'healer.lease', 'UPDATE', ''),
       ('heal', 'healer.id_recovery', 'INSERT, UPDATE, DELETE', ''),
       ('heal', 'healer.held_post', 'INSERT, UPDATE, DELETE', ''),
       ('heal', 'healer.signal', 'DELETE', ''),
-      ('heal', 'healer.setting', 'INSERT, UPDATE', '')
+      ('heal', 'healer.setting', 'INSERT, UPDATE', ''),
+      ('heal', 'healer.request', 'DELETE', ''),
+      ('heal', 'healer.job_run', 'INSERT, DELETE', '')
+      -- Only where healer may leave requests for the application:
+      -- , ('heal', 'healer.request', 'INSERT', '')
       -- Only with archive_to = "table": whole posts are moved, and come back by `healer undo`.
       -- , ('heal', 'public.content_metadata', 'SELECT, INSERT, DELETE', '')
       -- , ('heal', 'healer.archived_post', 'INSERT, DELETE', '')
