@@ -17,6 +17,7 @@ use crate::doctor;
 use crate::error::Error;
 use crate::exit;
 use crate::heal::{Status, pass};
+use crate::report::model::{Done, PassReport};
 use crate::report::table::{self, Look};
 use crate::report::{health, model};
 use crate::schema;
@@ -34,6 +35,11 @@ struct Output {
 }
 
 impl Output {
+    /// A result with exit code 0.
+    fn new(table: String, json: Value, quiet: String) -> Self {
+        Self { table, json, quiet, nagios: None, exit_code: 0, failed: false }
+    }
+
     /// The same as a Nagios plugin says it, where that is asked for.
     fn for_nagios(mut self, global: &Global, statuses: &[Status], verdict: &str) -> Self {
         if global.nagios {
@@ -199,26 +205,29 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
 
 fn heal(start: &mut Start, global: &Global, args: &crate::cli::Heal) -> Result<Output, Error> {
     let request = pass::Request { dry_run: args.dry_run, only: args.only.clone(), max_actions: args.max_actions };
-    let done = pass::heal(start, &request)?;
-    let worst = done.report.checks.iter().map(|check| check.status);
-    let exit_code = exit::strongest([done.exit_code, fail_on(global.fail_on, worst)]);
-    let (nagios, nagios_code) = table::nagios(&done.report, exit_code);
-    let mut shown = done.report;
+    Ok(passed(pass::heal(start, &request)?, global, table::pass))
+}
+
+/// What a pass gives to print: its tables, its document, and one line for each check that is not well.
+fn passed<B: serde::Serialize>(
+    done: Done<B>,
+    global: &Global,
+    tables: impl FnOnce(&PassReport<B>, Look) -> String,
+) -> Output {
+    let mut report = done.report;
+    let exit_code =
+        exit::strongest([done.exit_code, fail_on(global.fail_on, report.checks.iter().map(|check| check.status))]);
     // One line each: the note of a run that was already at work is its whole result.
-    if shown.status == "skipped" {
-        log::info!(target: "healer", "[SELF_HEALING] {}", shown.verdict());
+    if report.status == "skipped" {
+        log::info!(target: "healer", "{} {}", report.kind.tag, report.verdict);
     }
-    let table = table::pass(&shown, look(global));
-    let quiet = table::quiet(&shown);
-    shown.notes.dedup();
-    Ok(Output {
-        table,
-        quiet,
-        json: shown.json(exit_code, None),
+    report.notes.dedup();
+    let (nagios, nagios_code) = table::nagios(&report, exit_code);
+    Output {
         nagios: global.nagios.then_some(nagios),
         exit_code: if global.nagios { nagios_code } else { exit_code },
-        failed: false,
-    })
+        ..Output::new(tables(&report, look(global)), report.json(exit_code, None), table::quiet(&report))
+    }
 }
 
 type Spans = Option<(crate::settings::Span, Option<crate::settings::Span>)>;
@@ -246,15 +255,12 @@ fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Out
         _ => Status::Unknown,
     }));
     let well = report.exit_code == 0 && !report.too_old && report.well;
-    Ok(Output {
-        table: health::tables(&report, look(global)),
-        quiet: if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) },
-        json: to_json(&report),
-        nagios: None,
-        exit_code,
-        failed: false,
-    }
-    .for_nagios(global, &statuses, &report.verdict))
+    let quiet = if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) };
+    Ok(Output { exit_code, ..Output::new(health::tables(&report, look(global)), to_json(&report), quiet) }.for_nagios(
+        global,
+        &statuses,
+        &report.verdict,
+    ))
 }
 
 fn init(start: &mut Start, global: &Global, args: &crate::cli::Init) -> Result<Output, Error> {
@@ -279,15 +285,9 @@ fn init(start: &mut Start, global: &Global, args: &crate::cli::Init) -> Result<O
         };
         line.push_str(&format!("{word}\n"));
     }
-    Ok(Output {
-        json: json!({ "schemaVersion": model::SCHEMA_VERSION, "command": "init", "status": "ok", "message": line.trim() }),
-        table: line.clone(),
-        quiet: String::new(),
-        nagios: None,
-        exit_code: 0,
-        failed: false,
-    }
-    .for_nagios(global, &[], line.trim()))
+    let document =
+        json!({ "schemaVersion": model::SCHEMA_VERSION, "command": "init", "status": "ok", "message": line.trim() });
+    Ok(Output::new(line.clone(), document, String::new()).for_nagios(global, &[], line.trim()))
 }
 
 fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
@@ -303,14 +303,7 @@ fn examine(start: &mut Start, global: &Global) -> Result<Output, Error> {
         })
         .collect();
     let statuses: Vec<Status> = report.checks.iter().map(|item| item.status).collect();
-    let output = Output {
-        table: doctor::tables(&report, look(global)),
-        quiet,
-        json: to_json(&report),
-        nagios: None,
-        exit_code,
-        failed: false,
-    };
+    let output = Output { exit_code, ..Output::new(doctor::tables(&report, look(global)), to_json(&report), quiet) };
     Ok(output.for_nagios(global, &statuses, &report.verdict))
 }
 
@@ -331,8 +324,7 @@ fn decide(start: &mut Start, global: &Global, args: &crate::cli::Resolve) -> Res
         table::clean(&report.held_for)
     );
     let verdict = line.lines().next().unwrap_or_default().to_owned();
-    let output =
-        Output { table: line, quiet: String::new(), json: to_json(&report), nagios: None, exit_code: 0, failed: false };
+    let output = Output::new(line, to_json(&report), String::new());
     Ok(output.for_nagios(global, &[], &verdict))
 }
 
@@ -341,14 +333,14 @@ fn take_back(start: &mut Start, global: &Global, args: &crate::cli::Undo) -> Res
     let exit_code = if !args.dry_run && report.changed_since > 0 { 3 } else { 0 };
     let table = undo_table(&report, look(global));
     let verdict = table.lines().next().unwrap_or_default().to_owned();
-    let output = Output { table, quiet: String::new(), json: to_json(&report), nagios: None, exit_code, failed: false };
+    let output = Output { exit_code, ..Output::new(table, to_json(&report), String::new()) };
     Ok(output.for_nagios(global, &[], &verdict))
 }
 
 fn undo_table(report: &undo::UndoReport, look: Look) -> String {
     let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
     let word = if report.dry_run { "would be restored" } else { "restored" };
-    let mut line = format!("healer undo of run {}{mode}: {} posts {word}", report.undoes, report.restored);
+    let mut line = format!("healer undo of run {}{mode}: {} changes {word}", report.undoes, report.restored);
     if report.changed_since > 0 {
         line.push_str(&format!(", {} changed since and left alone", report.changed_since));
     }
@@ -380,14 +372,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> Value {
 }
 
 fn text_only(text: String) -> Output {
-    Output {
-        json: json!({ "schemaVersion": model::SCHEMA_VERSION, "text": text }),
-        quiet: text.clone(),
-        table: text,
-        nagios: None,
-        exit_code: 0,
-        failed: false,
-    }
+    Output::new(text.clone(), json!({ "schemaVersion": model::SCHEMA_VERSION, "text": text }), text)
 }
 
 /// The exit code that `--fail-on` adds.
@@ -472,12 +457,10 @@ fn failure(command: &str, global: &Global, error: &Error) -> Output {
         (None, code) => code,
     };
     Output {
-        table: String::new(),
-        quiet: String::new(),
-        json: model::failure(command, error),
         nagios,
         exit_code,
         failed: true,
+        ..Output::new(String::new(), model::failure(command, error), String::new())
     }
 }
 

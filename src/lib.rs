@@ -16,6 +16,7 @@ pub mod exit;
 pub mod forecast;
 pub mod heal;
 pub mod optimize;
+pub mod pass;
 pub mod posts;
 pub mod report;
 #[cfg(feature = "sandbox")]

@@ -7,8 +7,12 @@ use crate::error::Error;
 use crate::start::Start;
 
 /// The steps to the newest schema; step N makes version N out of version N − 1. Each is safe to repeat.
-pub const STEPS: &[&str] =
-    &[include_str!("../sql/schema/001_healer.sql"), include_str!("../sql/schema/002_signals.sql")];
+pub const STEPS: &[&str] = &[
+    include_str!("../sql/schema/001_healer.sql"),
+    include_str!("../sql/schema/002_signals.sql"),
+    // A version may be made of several files; the one that notes the version is the last.
+    concat!(include_str!("../sql/schema/003_settings.sql"), include_str!("../sql/schema/003_version.sql")),
+];
 
 /// What an init did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -119,7 +119,7 @@ fn many_upgrades_at_once_all_succeed() {
             }
         });
         let note = database.value("SELECT obj_description('healer'::regnamespace, 'pg_namespace')");
-        assert_eq!(note.as_deref(), Some("healer schema 2"));
+        assert_eq!(note.as_deref(), Some("healer schema 3"));
         assert_eq!(database.value("SELECT count(*) FROM healer.lease").as_deref(), Some("4"));
     }
 }

@@ -1,11 +1,11 @@
--- The journal of a run, and of each change whether the post still holds what healer wrote.
+-- The changes of posts that a run journalled, and of each whether the post still holds what healer wrote.
 -- Parameters: $1 bigint run; $2 text[] checks, empty for all; $3 bigint the last journal id that was read.
 -- {still_holds}: for each column that healer writes, its value is the one in the journal.
 -- Columns: action_id, check_name, action, target, before, after, undone, present, intact; 1,000 rows at a time.
 SELECT a.id AS action_id, a.check_name, a.action, a.target, a.before, a.after, a.undone_at IS NOT NULL AS undone,
        p.{id} IS NOT NULL AS present, coalesce(p.{id} IS NOT NULL AND {still_holds}, false) AS intact
   FROM (SELECT * FROM healer.action x
-         WHERE x.run_id = $1::bigint AND x.id > $3::bigint
+         WHERE x.run_id = $1::bigint AND x.id > $3::bigint AND x.relation <> 'healer.setting'
            AND (cardinality($2::text[]) = 0 OR x.check_name = ANY ($2::text[]))
          ORDER BY x.id LIMIT 1000) a
   LEFT JOIN {posts} p ON p.{id} = {action_match}

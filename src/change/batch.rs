@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::lease::Lease;
 use super::plan::{Action, Change, Outcome};
-use crate::database::session::{Access, Param, Session};
+use crate::database::session::{Param, Session};
 use crate::database::statement::{self, Names, Template};
 use crate::error::Error;
 
@@ -140,11 +140,7 @@ impl Batches<'_> {
 
     /// One transaction. Gives the ids that were changed.
     fn run(&mut self, change: Change, actions: &mut [&mut Action]) -> Result<HashSet<String>, Error> {
-        let renewed = self.session.begin_counting(Access::ReadWrite, &self.lease.renewal())?;
-        if renewed != 1 {
-            self.session.rollback();
-            return Err(self.lease.lost());
-        }
+        self.lease.begin_batch(self.session)?;
         #[cfg(feature = "chaos-controls")]
         crate::control::before_changes(self.session)?;
         let done = match change {

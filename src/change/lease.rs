@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::database::session::{Param, Session};
+use crate::database::session::{Access, Param, Session};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 
@@ -92,6 +92,15 @@ impl Lease {
             "UPDATE healer.lease SET expires_at = clock_timestamp() + interval '{} seconds' WHERE pass = '{}' AND token = '{}'",
             self.seconds, self.pass, self.token
         )
+    }
+
+    /// Opens the transaction of a batch with the lease renewed in it; where the lease was lost, nothing is left open.
+    pub fn begin_batch(&self, session: &mut Session) -> Result<(), Error> {
+        if session.begin_counting(Access::ReadWrite, &self.renewal())? == 0 {
+            session.rollback();
+            return Err(self.lost());
+        }
+        Ok(())
     }
 
     /// The error for a lease that was lost.

@@ -8,4 +8,5 @@ pub mod lease;
 pub mod plan;
 pub mod request;
 pub mod resolve;
+pub mod setting;
 pub mod undo;

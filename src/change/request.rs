@@ -1,17 +1,14 @@
 //! Requests: what only the application can do is asked of it in `healer.request`, and it decides.
 
 use super::lease::Lease;
-use crate::database::session::{Access, Param, Session};
+use crate::database::session::{Param, Session};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::heal::Request;
 
 /// Leaves a request that is void after `seconds`. Gives its number, or `None` where the same one is still in force.
 pub fn leave(session: &mut Session, lease: &Lease, request: &Request, seconds: i64) -> Result<Option<i64>, Error> {
-    if session.begin_counting(Access::ReadWrite, &lease.renewal())? == 0 {
-        session.rollback();
-        return Err(lease.lost());
-    }
+    lease.begin_batch(session)?;
     let rows = session.rows(
         &statement::REQUEST.fill(&Names::default()),
         &[

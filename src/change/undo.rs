@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::lease;
 use crate::database::session::{Access, Param};
-use crate::database::statement;
+use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::posts::evidence::{Kind, Ledgers};
 use crate::posts::mapping::Mapping;
@@ -142,6 +142,7 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
             break;
         }
     }
+    known |= settings(start, &mut report, &only)?;
     if !known {
         return Err(Error::Refused {
             message: format!(
@@ -156,6 +157,55 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
     }
     finish(start, &report)?;
     Ok(report)
+}
+
+/// Takes back what a run changed in healer's own settings, all in one transaction. Whether it changed any.
+fn settings(start: &mut Start, report: &mut UndoReport, only: &[&str]) -> Result<bool, Error> {
+    start.session.begin(Access::ReadOnly, "")?;
+    let rows = start.session.rows(
+        &statement::UNDO_SETTINGS_PLAN.fill(&Names::default()),
+        &[Param::Int(report.undoes), Param::Texts(only)],
+    )?;
+    start.session.rollback();
+    let mut intact = Vec::new();
+    for row in &rows {
+        let (id, target, action) = (row.int("action_id")?, row.text("target")?, row.text("action")?);
+        if row.bool("undone")? {
+            report.undone_before += 1;
+            list(report, target, action, "taken back before");
+        } else if row.bool("intact")? {
+            intact.push((id, target, action));
+        } else {
+            report.changed_since += 1;
+            list(report, target, action, "changed since: left alone");
+        }
+    }
+    let mut done = std::collections::HashSet::new();
+    if !report.dry_run && !intact.is_empty() {
+        let undo = match report.run_id {
+            Some(undo) => undo,
+            None => *report.run_id.insert(open(start, report.undoes)?),
+        };
+        let ids: Vec<i64> = intact.iter().map(|(id, _, _)| *id).collect();
+        start.session.begin(Access::ReadWrite, "")?;
+        let restored = start
+            .session
+            .rows(&statement::UNDO_SETTINGS.fill(&Names::default()), &[Param::Ints(&ids), Param::Int(undo)])?;
+        start.session.commit()?;
+        for row in &restored {
+            done.insert(row.text("id")?);
+        }
+    }
+    for (_, target, action) in intact {
+        if report.dry_run || done.contains(&target) {
+            report.restored += 1;
+            list(report, target, action, if report.dry_run { "would be restored" } else { "restored" });
+        } else {
+            report.changed_since += 1;
+            list(report, target, action, "changed since: left alone");
+        }
+    }
+    Ok(!rows.is_empty())
 }
 
 fn list(report: &mut UndoReport, target: String, action: String, outcome: &'static str) {
@@ -215,7 +265,7 @@ fn open(start: &mut Start, undoes: i64) -> Result<i64, Error> {
     session.begin(Access::ReadWrite, "")?;
     let run = session
         .row(
-            &statement::RUN_START.fill(&crate::database::statement::Names::default()),
+            &statement::RUN_START.fill(&Names::default()),
             &[
                 Param::Text("undo"),
                 Param::Text(&format!("undo {undoes}")),
@@ -251,7 +301,7 @@ pub(super) fn record(
     let session = &mut start.session;
     session.begin(Access::ReadWrite, "")?;
     session.rows(
-        &statement::RUN_FINISH.fill(&crate::database::statement::Names::default()),
+        &statement::RUN_FINISH.fill(&Names::default()),
         &[
             Param::Int(run),
             Param::Text(status),

@@ -10,7 +10,7 @@ use super::statement::{self, Names};
 use crate::error::Error;
 
 /// The version of the schema `healer` that this binary writes.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// The server and what it allows this role.
 #[derive(Debug, Clone)]

@@ -84,6 +84,10 @@ templates! {
     UNDO_PLAN = "change/undo_plan";
     UNDO = "change/undo";
     UNDO_ARCHIVE = "change/undo_archive";
+    UNDO_SETTINGS_PLAN = "change/undo_settings_plan";
+    UNDO_SETTINGS = "change/undo_settings";
+    SETTINGS_READ = "change/settings_read";
+    SETTING_CHANGE = "change/setting_change";
     LEASE_TAKE = "change/lease_take";
     LEASE_RELEASE = "change/lease_release";
     RUN_START = "change/run_start";

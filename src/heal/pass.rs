@@ -1,9 +1,9 @@
 //! The pass: detect, decide, brake, apply and record, report. A dry run is the same without the last steps.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{CHECKS, Check, CheckResult, Room, Status, circuit_breaker};
 use crate::change::batch::{Batches, Words};
@@ -16,9 +16,10 @@ use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::exit;
+use crate::pass::{self, HEAL, Record};
 use crate::posts::evidence::{Access as LedgerAccess, Ledgers};
 use crate::posts::mapping::Mapping;
-use crate::report::model::{Counts, Done, HEALTH_KEYS, PassReport};
+use crate::report::model::{Counts, Done, Frame, HEALTH_KEYS, PassReport};
 use crate::settings::{PLAN_CEILING, Settings};
 use crate::start::Start;
 
@@ -92,9 +93,6 @@ fn select(only: &[String], settings: &Settings) -> Result<Vec<&'static dyn Check
         )
         .collect())
 }
-
-/// Time beyond `--timeout` in which a run says what it did: its record, its event, its lease.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 struct Pass<'a> {
     start: &'a mut Start,
@@ -418,34 +416,16 @@ impl<'a> Pass<'a> {
         if let Some(error) = &error {
             self.codes.push(error.exit_code());
             log::error!(target: "healer", "[SELF_HEALING] {error}");
-            self.recover_session(lease, error);
+            pass::recover_session(self.start, lease.run, error);
             self.settle_doubts(lease);
         }
-        self.start.session.extend(LAST_WORDS);
-        if self.mapping.events.as_ref().is_some_and(|events| !events.may_insert) {
-            self.notes.push("the role may not insert into the event table: dashboards do not see this run".into());
-        }
+        self.notes.extend(pass::unseen(&self.mapping));
         let mut done = self.done(error.as_ref());
-        if let Err(failure) = self.record(lease, &done, error.as_ref()) {
-            log::error!(target: "healer", "[SELF_HEALING] the run could not be recorded: {failure}");
-            done.report.notes.push(format!("the run could not be recorded: {failure}"));
-            done.exit_code = exit::strongest([done.exit_code, failure.exit_code()]);
-        }
+        let brake = self.brake.as_ref().is_some_and(|brake| brake.latches);
+        let record =
+            Record { kind: &HEAL, lease, mapping: &self.mapping, begun: self.begun, brake, error: error.as_ref() };
+        record.write(self.start, &mut done);
         done
-    }
-
-    fn recover_session(&mut self, lease: &Lease, error: &Error) {
-        if !error.connection_lost() && !self.start.session.is_closed() {
-            self.start.session.rollback();
-            return;
-        }
-        // A moment of its own: the pass may have used up its time, and the truth about what was done is still owed.
-        let mut origin = self.start.origin.clone();
-        origin.deadline = origin.deadline.max(Instant::now() + LAST_WORDS);
-        match origin.connect() {
-            Ok(session) => self.start.session = session,
-            Err(again) => log::warn!(target: "healer", "run {}: no second connection: {again}", lease.run),
-        }
     }
 
     /// After a connection was cut in a COMMIT: the journal tells what was done.
@@ -486,89 +466,10 @@ impl<'a> Pass<'a> {
         done
     }
 
-    fn record(&mut self, lease: &Lease, done: &Done, error: Option<&Error>) -> Result<(), Error> {
-        // A pass that ran out of its time did what it could, and the rest is counted: that is no failure.
-        let failed = error.filter(|error| !matches!(error, Error::Timeout));
-        let event = if failed.is_some() { "error_healing_cycle_failed" } else { "self_healing_report" };
-        let body = match failed {
-            Some(error) => {
-                let mut body = done.report.event();
-                body["error_message"] = json!(error.to_string());
-                body["component"] = json!("healer");
-                body
-            }
-            None => done.report.event(),
-        };
-        let all = self.write_record(lease, done, error, event, &body, true);
-        match all {
-            Ok(()) => Ok(()),
-            Err(failure) if !failure.stops_the_pass() => {
-                // The event or the heartbeat was refused: the run itself is recorded all the same.
-                self.write_record(lease, done, error, event, &body, false)?;
-                Err(failure)
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    fn write_record(
-        &mut self,
-        lease: &Lease,
-        done: &Done,
-        error: Option<&Error>,
-        event: &str,
-        body: &Value,
-        with_event: bool,
-    ) -> Result<(), Error> {
-        let mapping = &self.mapping;
-        let session = &mut self.start.session;
-        session.begin(Access::ReadWrite, "")?;
-        if with_event {
-            if mapping.events.as_ref().is_some_and(|events| events.may_insert) {
-                session.rows(
-                    &statement::EVENT.fill(&mapping.names),
-                    &[
-                        Param::Text(event),
-                        Param::Text(&body.to_string().replace("\\u0000", "")),
-                        Param::Text(severity(done)),
-                        Param::Text(&done.report.verdict()),
-                    ],
-                )?;
-            }
-            if mapping.heartbeats.as_ref().is_some_and(|heartbeats| heartbeats.may_insert && heartbeats.may_update) {
-                let template =
-                    if mapping.heartbeats_history { statement::HEARTBEAT_HISTORY } else { statement::HEARTBEAT };
-                let took = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-                session.rows(
-                    &template.fill(&mapping.names),
-                    &[
-                        Param::Text("self_healing"),
-                        Param::Bool(error.is_none()),
-                        Param::Text(&error.map(ToString::to_string).unwrap_or_default()),
-                        Param::Int(took),
-                    ],
-                )?;
-            }
-        }
-        session.rows(
-            &statement::RUN_FINISH.fill(&mapping.names),
-            &[
-                Param::Int(lease.run),
-                Param::Text(done.report.status),
-                Param::Int(i64::from(done.exit_code)),
-                Param::Text(&json!(done.report.counts).to_string()),
-                Param::Text(&json!(done.report.checks).to_string().replace("\\u0000", "")),
-                Param::Bool(self.brake.as_ref().is_some_and(|brake| brake.latches)),
-                Param::Text(&error.map(ToString::to_string).unwrap_or_default()),
-                Param::Text(&lease.token),
-            ],
-        )?;
-        session.commit()
-    }
-
     fn busy(self, who: &str) -> Done {
         let mut report = self.report("skipped");
-        report.notes = vec![format!("another run is at work: {who}; nothing was done")];
+        report.verdict = format!("another run is at work: {who}; nothing was done");
+        report.notes = vec![report.verdict.clone()];
         Done { report, exit_code: 0 }
     }
 
@@ -625,20 +526,15 @@ impl<'a> Pass<'a> {
         if self.request.dry_run && !self.with_schema() {
             notes.push("the schema healer does not exist yet (or is of another version): earlier rescues and holds are not known; `healer init` creates it".into());
         }
-        PassReport::new(
-            "heal",
-            self.request.dry_run,
+        let frame = Frame {
+            kind: &HEAL,
+            dry_run: self.request.dry_run,
             status,
-            self.run,
-            self.start.catalog.server.now,
-            self.begun,
-            &self.plan,
-            &self.results,
-            self.counts(),
-            self.system_health(),
-            notes,
-            words,
-        )
+            run_id: self.run,
+            database_time: self.start.catalog.server.now,
+            begun: self.begun,
+        };
+        PassReport::heal(&frame, &self.plan, &self.results, self.counts(), self.system_health(), notes, words)
     }
 
     /// The figures that dashboards read: those that were measured, `null` for the others.
@@ -670,15 +566,4 @@ impl<'a> Pass<'a> {
 
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-/// The severity of the event: that of the gravest check.
-fn severity(done: &Done) -> &'static str {
-    let worst = done.report.checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
-    match (worst, done.report.status) {
-        (_, "failed") => "error",
-        (Status::Ok, _) => "info",
-        (Status::Warning | Status::Unknown, _) => "warning",
-        (Status::Critical, _) => "critical",
-    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::change::plan::{Action, Change, Outcome, Plan, Severity};
 use crate::heal::{CheckResult, Status, ago};
+use crate::pass::Kind;
 use crate::settings::Words;
 
 /// The version of the JSON documents.
@@ -28,9 +29,9 @@ pub const HEALTH_KEYS: [&str; 5] =
 
 /// A result and the exit code it means.
 #[derive(Debug)]
-pub struct Done {
+pub struct Done<B = HealBody> {
     /// The result.
-    pub report: PassReport,
+    pub report: PassReport<B>,
     /// The exit code, before `--fail-on`.
     pub exit_code: u8,
 }
@@ -92,16 +93,43 @@ pub struct ActionView {
     pub external_id: Option<String>,
 }
 
-/// The result of a pass.
+/// What only the pass `heal` tells.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PassReport {
-    /// When, by the database's clock.
-    pub timestamp: String,
-    /// The actions, at most [`LISTED`] of them.
+pub struct HealBody {
+    /// The actions, at most [`LISTED`] of them, and what was only observed.
     pub actions: Vec<ActionView>,
     /// Figures for dashboards; `null` where not measured.
     pub system_health: Value,
+}
+
+/// Something that a person should hear of, whatever the exit code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Concern {
+    /// The same from pass to pass for as long as it is the same thing: `job-late:posting`, `error-pattern:1f3a…`.
+    pub key: String,
+    /// How grave.
+    pub severity: Severity,
+    /// What is wrong, in a few words.
+    pub title: String,
+    /// What it was seen by.
+    pub detail: String,
+    /// What to do next.
+    pub next_step: String,
+}
+
+/// The result of a pass: what all passes tell, and beside it the body of this one.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassReport<B = HealBody> {
+    /// When, by the database's clock.
+    pub timestamp: String,
+    /// What only this pass tells: the keys of its event that dashboards read by name, and more.
+    #[serde(flatten)]
+    pub body: B,
+    /// One line: what is wrong, what was done, what is left.
+    pub verdict: String,
     /// The version of this document.
     pub schema_version: u32,
     /// The run; `null` for a dry run.
@@ -122,57 +150,90 @@ pub struct PassReport {
     pub checks: Vec<CheckResult>,
     /// What was counted.
     pub counts: Counts,
-    /// Whether `actions` is not all.
+    /// Whether the document does not list all.
     pub truncated: bool,
     /// What else should be known.
     pub notes: Vec<String>,
+    /// What a person should hear of.
+    #[serde(skip)]
+    pub concerns: Vec<Concern>,
+    /// The names of the pass.
+    #[serde(skip)]
+    pub kind: &'static Kind,
+}
+
+/// What one run of a pass was: all that its document tells beside its own findings.
+#[derive(Debug)]
+pub struct Frame {
+    /// The names of the pass.
+    pub kind: &'static Kind,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// `ok`, `partial`, `failed` or `skipped`.
+    pub status: &'static str,
+    /// The run; `None` for a dry run.
+    pub run_id: Option<i64>,
+    /// The database's clock when the pass began.
+    pub database_time: DateTime<Utc>,
+    /// When it began, by the clock that measures.
+    pub begun: Instant,
+}
+
+impl Frame {
+    /// The end, by the database's clock: that of the beginning and the time passed since. No second clock enters.
+    fn finished(&self) -> DateTime<Utc> {
+        let passed = chrono::Duration::from_std(self.begun.elapsed()).unwrap_or_default();
+        self.database_time.checked_add_signed(passed).unwrap_or(self.database_time)
+    }
+}
+
+/// What a pass found and did.
+#[derive(Debug)]
+pub struct Findings<B> {
+    /// What only this pass tells: the keys of its event that dashboards read by name, and more.
+    pub body: B,
+    /// One line: what is wrong, what was done, what is left.
+    pub headline: String,
+    /// The checks.
+    pub checks: Vec<CheckResult>,
+    /// What was counted.
+    pub counts: Counts,
+    /// What else should be known.
+    pub notes: Vec<String>,
+    /// The exit codes that it earned; the strongest is taken.
+    pub codes: Vec<u8>,
+    /// Whether the document does not list all.
+    pub truncated: bool,
+    /// What a person should hear of.
+    pub concerns: Vec<Concern>,
 }
 
 fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-impl PassReport {
+impl<B: Serialize> PassReport<B> {
     /// Puts a result together.
-    #[allow(clippy::too_many_arguments, reason = "each is one part of the document, named at the only call")]
-    pub fn new(
-        command: &'static str,
-        dry_run: bool,
-        status: &'static str,
-        run_id: Option<i64>,
-        database_time: DateTime<Utc>,
-        begun: Instant,
-        plan: &Plan,
-        checks: &[CheckResult],
-        counts: Counts,
-        system_health: Value,
-        notes: Vec<String>,
-        words: &Words,
-    ) -> Self {
-        // The database's clock at the beginning and the time that has passed since: no second clock enters.
-        let passed = chrono::Duration::from_std(begun.elapsed()).unwrap_or_default();
-        let finished = database_time.checked_add_signed(passed).unwrap_or(database_time);
-        let at = stamp(finished);
-        let actions: Vec<ActionView> =
-            plan.actions.iter().take(LISTED).map(|action| view(action, &at, database_time, words)).collect();
-        // What was only observed stands beside the changes and is not counted among them.
-        let observed = checks.iter().filter_map(|check| observed(check, &at));
+    pub fn new(frame: &Frame, findings: Findings<B>) -> Self {
+        let finished = stamp(frame.finished());
         Self {
-            timestamp: at.clone(),
-            truncated: plan.actions.len() > LISTED || plan.overflow > 0,
-            actions: actions.into_iter().chain(observed).collect(),
-            system_health,
+            timestamp: finished.clone(),
+            body: findings.body,
+            verdict: findings.headline,
             schema_version: SCHEMA_VERSION,
-            run_id,
-            command,
-            dry_run,
-            status,
-            started_at: stamp(database_time),
-            finished_at: at,
-            database_time: stamp(database_time),
-            checks: checks.to_vec(),
-            counts,
-            notes,
+            run_id: frame.run_id,
+            command: frame.kind.command,
+            dry_run: frame.dry_run,
+            status: frame.status,
+            started_at: stamp(frame.database_time),
+            finished_at: finished,
+            database_time: stamp(frame.database_time),
+            checks: findings.checks,
+            counts: findings.counts,
+            truncated: findings.truncated,
+            notes: findings.notes,
+            concerns: findings.concerns,
+            kind: frame.kind,
         }
     }
 
@@ -186,53 +247,15 @@ impl PassReport {
         self.status == "ok" && self.checks.iter().all(|check| check.status == Status::Ok)
     }
 
-    /// One line: what is wrong, what was done, what is left.
-    pub fn verdict(&self) -> String {
-        if self.status == "skipped" {
-            return self.notes.first().cloned().unwrap_or_else(|| "nothing was done".into());
+    /// The severity of the event: that of the gravest check.
+    pub fn severity(&self) -> &'static str {
+        let worst = self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
+        match (worst, self.status) {
+            (_, "failed") => "error",
+            (Status::Ok, _) => "info",
+            (Status::Warning | Status::Unknown, _) => "warning",
+            (Status::Critical, _) => "critical",
         }
-        let failed = if self.status == "failed" { "stopped before its end; " } else { "" };
-        if self.all_well() && self.counts.planned == 0 {
-            return "all is well".into();
-        }
-        let counts = &self.counts;
-        let done = if counts.planned == 0 {
-            "nothing to change".to_owned()
-        } else if self.dry_run {
-            format!("{} changes planned", counts.planned)
-        } else {
-            match counts.applied {
-                Some(applied) => format!("{applied} of {} planned changes done", counts.planned),
-                None => format!("{} changes planned, how many were done is not known", counts.planned),
-            }
-        };
-        let mut parts = vec![done];
-        for (number, what) in [
-            (counts.failed, "failed"),
-            (counts.skipped, "skipped"),
-            (counts.held, "held for a person"),
-            (counts.remaining, "left"),
-        ] {
-            if number > 0 {
-                parts.push(format!("{number} {what}"));
-            }
-        }
-        for (status, what) in
-            [(Status::Critical, "critical:"), (Status::Warning, "look at"), (Status::Unknown, "could not measure")]
-        {
-            // What the plan takes care of needs no second word here.
-            let of_status: Vec<&str> = self
-                .checks
-                .iter()
-                .filter(|check| check.status == status)
-                .filter(|check| status != Status::Warning || !HEALED.contains(&check.name))
-                .map(|check| check.name)
-                .collect();
-            if !of_status.is_empty() {
-                parts.push(format!("{what} {}", of_status.join(", ")));
-            }
-        }
-        format!("{failed}{}", parts.join(", "))
     }
 
     /// The document as JSON with another key beside it.
@@ -246,6 +269,84 @@ impl PassReport {
         }
         value
     }
+}
+
+impl PassReport {
+    /// The result of `heal`.
+    pub fn heal(
+        frame: &Frame,
+        plan: &Plan,
+        checks: &[CheckResult],
+        counts: Counts,
+        system_health: Value,
+        notes: Vec<String>,
+        words: &Words,
+    ) -> Self {
+        let at = stamp(frame.finished());
+        let actions = plan.actions.iter().take(LISTED).map(|action| view(action, &at, frame.database_time, words));
+        // What was only observed stands beside the changes and is not counted among them.
+        let observed = checks.iter().filter_map(|check| observed(check, &at));
+        let body = HealBody { actions: actions.chain(observed).collect(), system_health };
+        let findings = Findings {
+            body,
+            headline: heal_verdict(frame, checks, &counts, &notes),
+            checks: checks.to_vec(),
+            counts,
+            notes,
+            codes: Vec::new(),
+            truncated: plan.actions.len() > LISTED || plan.overflow > 0,
+            concerns: Vec::new(),
+        };
+        Self::new(frame, findings)
+    }
+}
+
+/// One line: what is wrong, what was done, what is left.
+fn heal_verdict(frame: &Frame, checks: &[CheckResult], counts: &Counts, notes: &[String]) -> String {
+    if frame.status == "skipped" {
+        return notes.first().cloned().unwrap_or_else(|| "nothing was done".into());
+    }
+    let failed = if frame.status == "failed" { "stopped before its end; " } else { "" };
+    if frame.status == "ok" && counts.planned == 0 && checks.iter().all(|check| check.status == Status::Ok) {
+        return "all is well".into();
+    }
+    let done = if counts.planned == 0 {
+        "nothing to change".to_owned()
+    } else if frame.dry_run {
+        format!("{} changes planned", counts.planned)
+    } else {
+        match counts.applied {
+            Some(applied) => format!("{applied} of {} planned changes done", counts.planned),
+            None => format!("{} changes planned, how many were done is not known", counts.planned),
+        }
+    };
+    let mut parts = vec![done];
+    for (number, what) in [
+        (counts.failed, "failed"),
+        (counts.skipped, "skipped"),
+        (counts.held, "held for a person"),
+        (counts.remaining, "left"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {what}"));
+        }
+    }
+    // What the plan takes care of needs no second word here.
+    let told = checks.iter().filter(|check| check.status != Status::Warning || !HEALED.contains(&check.name));
+    parts.extend(statuses(&told));
+    format!("{failed}{}", parts.join(", "))
+}
+
+/// The checks that are not well, gravest first: `critical: a, b`, `look at c`, `could not measure d`.
+pub fn statuses<'a>(checks: &(impl Iterator<Item = &'a CheckResult> + Clone)) -> Vec<String> {
+    [(Status::Critical, "critical:"), (Status::Warning, "look at"), (Status::Unknown, "could not measure")]
+        .into_iter()
+        .filter_map(|(status, what)| {
+            let names: Vec<&str> =
+                checks.clone().filter(|check| check.status == status).map(|check| check.name).collect();
+            (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+        })
+        .collect()
 }
 
 /// The JSON object of a command that failed before it had a result.

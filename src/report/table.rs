@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
+use serde::Serialize;
+
 use super::model::{ActionView, OBSERVED, PassReport};
 use crate::heal::{Status, ago};
 
@@ -78,31 +80,13 @@ pub fn text(table: &Table) -> String {
 
 /// The result of a pass as tables.
 pub fn pass(report: &PassReport, look: Look) -> String {
-    let mut out = String::new();
-    let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
-    let run = report.run_id.map(|run| format!(" run {run}")).unwrap_or_default();
-    let _ = writeln!(out, "healer {}{run}{mode}: {}", report.command, report.verdict());
-    if report.status == "skipped" {
-        return out;
-    }
-    if report.all_well() && report.counts.planned == 0 {
-        for note in &report.notes {
-            let _ = writeln!(out, "note: {}", clean(note));
-        }
+    let mut out = head(report);
+    if told_by_head(report) {
         return out;
     }
     out.push('\n');
-    let mut checks = plain(look, &["check", "status", "what was found"]);
-    for check in &report.checks {
-        checks.add_row(vec![Cell::new(check.name), status_cell(check.status, look), Cell::new(clean(&check.summary))]);
-    }
-    out.push_str(&render(&checks));
-    for check in &report.checks {
-        for detail in &check.details {
-            let _ = writeln!(out, "   {}: {}", check.name, clean(detail));
-        }
-    }
-    if report.actions.iter().any(|action| action.outcome != OBSERVED) {
+    out.push_str(&checks(report, look));
+    if report.body.actions.iter().any(|action| action.outcome != OBSERVED) {
         out.push('\n');
         out.push_str(&actions(report, look));
     }
@@ -113,16 +97,47 @@ pub fn pass(report: &PassReport, look: Look) -> String {
             let _ = writeln!(out, "→ {step}");
         }
     }
-    for note in &report.notes {
-        let _ = writeln!(out, "note: {}", clean(note));
+    out.push_str(&notes(report));
+    out
+}
+
+/// The first line of a pass, and its notes where nothing else is to be told.
+pub fn head<B: Serialize>(report: &PassReport<B>) -> String {
+    let mode = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    let run = report.run_id.map(|run| format!(" run {run}")).unwrap_or_default();
+    let line = format!("healer {}{run}{mode}: {}\n", report.command, clean(&report.verdict));
+    if report.status != "skipped" && told_by_head(report) { line + &notes(report) } else { line }
+}
+
+/// Whether the first line says it all.
+pub fn told_by_head<B: Serialize>(report: &PassReport<B>) -> bool {
+    report.status == "skipped" || (report.all_well() && report.counts.planned == 0)
+}
+
+/// The checks as a table, and what stands beside them.
+pub fn checks<B: Serialize>(report: &PassReport<B>, look: Look) -> String {
+    let mut table = plain(look, &["check", "status", "what was found"]);
+    for check in &report.checks {
+        table.add_row(vec![Cell::new(check.name), status_cell(check.status, look), Cell::new(clean(&check.summary))]);
+    }
+    let mut out = render(&table);
+    for check in &report.checks {
+        for detail in &check.details {
+            let _ = writeln!(out, "   {}: {}", check.name, clean(detail));
+        }
     }
     out
+}
+
+/// What else should be known.
+pub fn notes<B: Serialize>(report: &PassReport<B>) -> String {
+    report.notes.iter().map(|note| format!("note: {}\n", clean(note))).collect()
 }
 
 /// The actions in groups: what is done, how often, and which posts, a line each.
 fn actions(report: &PassReport, look: Look) -> String {
     let mut groups: Vec<(&'static str, &'static str, Vec<&ActionView>)> = Vec::new();
-    for action in report.actions.iter().filter(|action| action.outcome != OBSERVED) {
+    for action in report.body.actions.iter().filter(|action| action.outcome != OBSERVED) {
         let key = (action.action, action.outcome);
         match groups.iter_mut().find(|(name, outcome, _)| (*name, *outcome) == key) {
             Some((_, _, members)) => members.push(action),
@@ -160,7 +175,7 @@ fn why(action: &ActionView) -> String {
 fn next_steps(report: &PassReport) -> Vec<String> {
     let mut steps = Vec::new();
     let counts = &report.counts;
-    let changes = report.actions.iter().any(|action| {
+    let changes = report.body.actions.iter().any(|action| {
         action.outcome != OBSERVED && !matches!(action.action, "hold_for_review" | "mark_for_id_recovery")
     });
     if report.dry_run && counts.planned > 0 {
@@ -186,7 +201,7 @@ fn next_steps(report: &PassReport) -> Vec<String> {
 }
 
 /// One line for each check that is not well, for `--quiet`.
-pub fn quiet(report: &PassReport) -> String {
+pub fn quiet<B: Serialize>(report: &PassReport<B>) -> String {
     let mut out = String::new();
     if report.all_well() || report.status == "skipped" {
         return out;
@@ -194,10 +209,10 @@ pub fn quiet(report: &PassReport) -> String {
     let mut any = false;
     for check in report.checks.iter().filter(|check| check.status != Status::Ok) {
         any = true;
-        let _ = writeln!(out, "[SELF_HEALING] {} {}: {}", word(check.status), check.name, clean(&check.summary));
+        let _ = writeln!(out, "{} {} {}: {}", report.kind.tag, word(check.status), check.name, clean(&check.summary));
     }
     if !any || report.status == "failed" {
-        let _ = writeln!(out, "[SELF_HEALING] {}", report.verdict());
+        let _ = writeln!(out, "{} {}", report.kind.tag, report.verdict);
     }
     out
 }
@@ -213,8 +228,8 @@ pub fn word(status: Status) -> &'static str {
 }
 
 /// The line of a Nagios plugin for a pass, with its exit code.
-pub fn nagios(report: &PassReport, exit_code: u8) -> (String, u8) {
-    let (mut line, code) = nagios_line(report.checks.iter().map(|check| check.status), &report.verdict(), exit_code);
+pub fn nagios<B: Serialize>(report: &PassReport<B>, exit_code: u8) -> (String, u8) {
+    let (mut line, code) = nagios_line(report.checks.iter().map(|check| check.status), &report.verdict, exit_code);
     line.push_str(" |");
     for check in &report.checks {
         match check.found {

@@ -1,0 +1,1 @@
+COMMENT ON SCHEMA healer IS 'healer schema 3';
