@@ -14,6 +14,7 @@ mod observe;
 mod permissions;
 mod pooler;
 mod sandbox;
+mod settings;
 mod stuck_posts;
 mod test_support;
 mod url;
