@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::heal::Status;
 use crate::posts::evidence::{Access, Ledgers};
 use crate::posts::mapping::{ClaimSource, Mapping};
+use crate::posts::verdict::Trust;
 use crate::report::model::SCHEMA_VERSION as DOCUMENT_VERSION;
 use crate::report::table::{self, Look};
 use crate::settings::Settings;
@@ -390,12 +391,17 @@ fn ledgers(start: &mut Start, mapping: &Mapping, notes: &mut Notes) -> Result<()
         );
     }
     let role = &start.catalog.server.role;
-    let needed = start.settings().heal.stuck_posts.ledger_coverage;
+    let stuck = &start.settings().heal.stuck_posts;
+    let trust = Trust { coverage: stuck.ledger_coverage, silence: stuck.trust_silence };
     for ledger in &ledgers.all {
         let name = format!("ledger {}", ledger.name);
         match (&ledger.access, ledger.coverage) {
             (Access::Readable, Some(share)) => {
-                let counts = if share >= needed { "its silence counts" } else { "its silence proves nothing" };
+                let counts = if trust.in_silence_of(ledger).is_some() {
+                    "its silence counts"
+                } else {
+                    "its silence proves nothing"
+                };
                 notes.add(
                     &name,
                     Status::Ok,

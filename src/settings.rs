@@ -420,6 +420,19 @@ pub enum OnUnproven {
     Hold,
 }
 
+/// Whose silence may say that a post was not sent, where it knows enough of the posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustSilence {
+    /// That of every ledger.
+    Any,
+    /// Only that of ledgers which are written before a post is sent: a worker that dies between sending and its receipt
+    /// leaves the others silent.
+    Attempts,
+    /// Nobody's.
+    None,
+}
+
 /// The check `stuck-posts`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -438,6 +451,8 @@ pub struct StuckPosts {
     pub rescue_window: Span,
     /// Share of the posts of the last 7 days that a ledger must know before its silence counts.
     pub ledger_coverage: f64,
+    /// Whose silence counts at all.
+    pub trust_silence: TrustSilence,
     /// What to do with a post of which nothing is known.
     pub on_unproven: OnUnproven,
 }
@@ -452,6 +467,7 @@ impl Default for StuckPosts {
             rescues: 3,
             rescue_window: Span::seconds(72 * 3_600),
             ledger_coverage: 0.95,
+            trust_silence: TrustSilence::Any,
             on_unproven: OnUnproven::Auto,
         }
     }

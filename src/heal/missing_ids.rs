@@ -15,7 +15,7 @@ use crate::database::session::Row;
 use crate::database::statement;
 use crate::error::Error;
 use crate::posts::evidence::{Fact, Kind};
-use crate::posts::verdict::{self, Judgement, Subject, Verdict};
+use crate::posts::verdict::{self, Judgement, Subject, Trust, Verdict};
 use crate::settings::Settings;
 
 /// The check.
@@ -59,7 +59,7 @@ pub fn judge(candidate: &Candidate, facts: &[Fact]) -> (Option<Change>, Judgemen
     // How many parts a ledger lists does not matter here: the post is posted, and the id is that of its first part.
     let (_, listed_id) = listed_ids(candidate.thread_ids.as_deref());
     let subject = Subject { orphan: orphan_id(candidate.orphan.as_deref()), listed_id, ..Subject::default() };
-    let judgement = verdict::judge(&subject, facts, &[], 1.0);
+    let judgement = verdict::judge(&subject, facts, &[], Trust::NOBODY);
     let waiting = facts.iter().any(|fact| fact.kind == Kind::Waiting);
     let change = match (held_code(facts), judgement.verdict, &judgement.external_id) {
         (Some(code), _, _) if only_a_person_ends(code) => None,

@@ -14,7 +14,7 @@ use crate::database::statement;
 use crate::error::Error;
 use crate::posts::evidence::{Access, Fact, Kind, Ledger};
 use crate::posts::mapping::Mapping;
-use crate::posts::verdict::{self, Judgement, Subject, Verdict};
+use crate::posts::verdict::{self, Judgement, Subject, Trust, Verdict};
 use crate::settings::{ArchiveTo, Settings};
 
 /// The check.
@@ -97,7 +97,7 @@ pub fn judge(candidate: &Candidate, facts: &[Fact], ledgers: &[Ledger]) -> Decis
             candidate.flag.as_deref(),
         ),
     };
-    let judgement = verdict::judge(&subject, facts, ledgers, 1.0);
+    let judgement = verdict::judge(&subject, facts, ledgers, Trust::NOBODY);
     if judgement.verdict == Verdict::Posted {
         return Decision::Sent(judgement.words);
     }

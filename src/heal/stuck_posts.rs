@@ -21,7 +21,7 @@ use crate::database::statement;
 use crate::error::Error;
 use crate::posts::evidence::{Fact, Kind, Ledger};
 use crate::posts::mapping::ClaimSource;
-use crate::posts::verdict::{self, Judgement, Subject, Verdict};
+use crate::posts::verdict::{self, Judgement, Subject, Trust, Verdict};
 use crate::settings::{OnUnproven, Settings, StuckPosts as Limits};
 
 /// The check.
@@ -135,7 +135,8 @@ pub struct Grounds<'a> {
 
 /// Decides on one stuck post. Pure.
 pub fn judge(candidate: &Candidate, facts: &[Fact], grounds: &Grounds<'_>) -> Decision {
-    let judgement = verdict::judge(&candidate.subject(), facts, grounds.ledgers, grounds.limits.ledger_coverage);
+    let trust = Trust { coverage: grounds.limits.ledger_coverage, silence: grounds.limits.trust_silence };
+    let judgement = verdict::judge(&candidate.subject(), facts, grounds.ledgers, trust);
     let (change, code, reason) = choose(candidate, facts, grounds, &judgement);
     let held = held_code(facts);
     let stays = match held {

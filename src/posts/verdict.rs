@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::evidence::{Access, Fact, Kind, Ledger};
+use crate::settings::TrustSilence;
 
 /// Whether a post was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +64,41 @@ pub struct Judgement {
     pub words: String,
 }
 
+/// How far a ledger's silence says that a post was not sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust {
+    /// Share of the posts of the last 7 days that a ledger must know.
+    pub coverage: f64,
+    /// Whose silence counts at all.
+    pub silence: TrustSilence,
+}
+
+impl Trust {
+    /// Only what is said counts, never a silence.
+    pub const NOBODY: Self = Self { coverage: 1.0, silence: TrustSilence::None };
+
+    /// What the ledger knows of the posts of the last 7 days, where its silence counts.
+    pub fn in_silence_of(&self, ledger: &Ledger) -> Option<f64> {
+        let may_count = match self.silence {
+            TrustSilence::Any => true,
+            TrustSilence::Attempts => WRITTEN_BEFORE_SENDING.contains(&ledger.name),
+            TrustSilence::None => false,
+        };
+        ledger.coverage.filter(|share| may_count && *share >= self.coverage)
+    }
+}
+
+/// Ledgers in which a worker notes a post before it sends it.
+const WRITTEN_BEFORE_SENDING: [&str; 2] = ["post_attempts", "posting_attempts"];
+
 /// The order of proof, strongest first; the row's own id stands before all, the orphan id after.
 const STRENGTH: [&str; 6] =
     ["post_receipts", "post_attempts", "posting_attempts", "success_events", "posted_decisions", "id_recovery"];
 
 /// Judges one post.
 ///
-/// `ledgers` are those that exist, with their measured coverage; `needed` is the share from which silence counts.
-pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], needed: f64) -> Judgement {
+/// `ledgers` are those that exist, with their measured coverage.
+pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], trust: Trust) -> Judgement {
     let nothing = |verdict, ledger, words: String| Judgement {
         verdict,
         external_id: None,
@@ -126,8 +154,7 @@ pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], needed: 
     }
     let trusted = ledgers
         .iter()
-        .filter_map(|ledger| ledger.coverage.map(|share| (ledger.name, share)))
-        .filter(|(_, share)| *share >= needed)
+        .filter_map(|ledger| trust.in_silence_of(ledger).map(|share| (ledger.name, share)))
         .max_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((name, share)) = trusted {
         let mut judgement = nothing(
@@ -140,6 +167,12 @@ pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], needed: 
     }
     let best = ledgers.iter().filter_map(|ledger| ledger.coverage.map(|share| (ledger.name, share)));
     let words = match best.max_by(|a, b| a.1.total_cmp(&b.1)) {
+        // Only where a setting says so: the coverage alone would do.
+        Some((name, share)) if share >= trust.coverage => format!(
+            "no ledger knows it, and the silence of {name}, which knows {} of the posts of the last 7 days, is not \
+             trusted (heal.stuck-posts.trust_silence)",
+            percent(share)
+        ),
         Some((name, share)) => format!(
             "no ledger knows it, and the best of them ({name}) knows only {} of the posts of the last 7 days",
             percent(share)
@@ -290,14 +323,34 @@ mod tests {
         Fact { ledger, kind, external_id: external_id.map(str::to_owned), at: None, parts: None, rows: 1, note: None }
     }
 
+    const DEFAULT: Trust = Trust { coverage: 0.95, silence: TrustSilence::Any };
+
     fn readable(coverage: f64) -> Vec<Ledger> {
         vec![ledger("post_receipts", Access::Readable, Some(coverage))]
     }
 
     #[test]
+    fn only_the_ledgers_that_the_setting_trusts_speak_by_their_silence() {
+        let verdict = |name, silence| {
+            let ledgers = [ledger(name, Access::Readable, Some(1.0))];
+            judge(&Subject::default(), &[], &ledgers, Trust { coverage: 0.95, silence }).verdict
+        };
+        for (name, silence, expected) in [
+            ("post_receipts", TrustSilence::Any, Verdict::NotPosted),
+            ("post_receipts", TrustSilence::Attempts, Verdict::Unproven),
+            ("success_events", TrustSilence::Attempts, Verdict::Unproven),
+            ("post_attempts", TrustSilence::Attempts, Verdict::NotPosted),
+            ("posting_attempts", TrustSilence::Attempts, Verdict::NotPosted),
+            ("post_attempts", TrustSilence::None, Verdict::Unproven),
+        ] {
+            assert_eq!(verdict(name, silence), expected, "{name} {silence:?}");
+        }
+    }
+
+    #[test]
     fn a_receipt_proves() {
         let judgement =
-            judge(&Subject::default(), &[fact("post_receipts", Kind::Sent, Some("17"))], &readable(0.1), 0.95);
+            judge(&Subject::default(), &[fact("post_receipts", Kind::Sent, Some("17"))], &readable(0.1), DEFAULT);
         assert_eq!((judgement.verdict, judgement.external_id.as_deref()), (Verdict::Posted, Some("17")));
     }
 
@@ -305,25 +358,25 @@ mod tests {
     fn a_proof_outweighs_an_open_attempt_and_an_unreadable_ledger() {
         let facts = [fact("post_attempts", Kind::Open, None), fact("success_events", Kind::Sent, Some("9"))];
         let ledgers = [ledger("post_receipts", Access::Hidden, None)];
-        assert_eq!(judge(&Subject::default(), &facts, &ledgers, 0.95).verdict, Verdict::Posted);
+        assert_eq!(judge(&Subject::default(), &facts, &ledgers, DEFAULT).verdict, Verdict::Posted);
     }
 
     #[test]
     fn the_stronger_ledger_gives_the_id() {
         let facts = [fact("success_events", Kind::Sent, Some("2")), fact("post_attempts", Kind::Sent, Some("1"))];
-        assert_eq!(judge(&Subject::default(), &facts, &[], 0.95).external_id.as_deref(), Some("1"));
+        assert_eq!(judge(&Subject::default(), &facts, &[], DEFAULT).external_id.as_deref(), Some("1"));
     }
 
     #[test]
     fn silence_counts_from_the_coverage_on_and_not_below() {
-        assert_eq!(judge(&Subject::default(), &[], &readable(0.95), 0.95).verdict, Verdict::NotPosted);
-        assert_eq!(judge(&Subject::default(), &[], &readable(0.949_99), 0.95).verdict, Verdict::Unproven);
+        assert_eq!(judge(&Subject::default(), &[], &readable(0.95), DEFAULT).verdict, Verdict::NotPosted);
+        assert_eq!(judge(&Subject::default(), &[], &readable(0.949_99), DEFAULT).verdict, Verdict::Unproven);
     }
 
     #[test]
     fn an_open_attempt_is_uncertain_whatever_the_coverage() {
         let facts = [fact("post_attempts", Kind::Open, None)];
-        assert_eq!(judge(&Subject::default(), &facts, &readable(1.0), 0.95).verdict, Verdict::Uncertain);
+        assert_eq!(judge(&Subject::default(), &facts, &readable(1.0), DEFAULT).verdict, Verdict::Uncertain);
     }
 
     #[test]
@@ -332,7 +385,7 @@ mod tests {
         let attempt = Fact { at: at(100), ..fact("post_attempts", Kind::Open, None) };
         let decision = Fact { at: at(200), ..fact("held", Kind::Decided, None) };
         let later = Fact { at: at(300), ..attempt.clone() };
-        let verdict = |facts: &[Fact]| judge(&Subject::default(), facts, &readable(1.0), 0.95).verdict;
+        let verdict = |facts: &[Fact]| judge(&Subject::default(), facts, &readable(1.0), DEFAULT).verdict;
         assert_eq!(verdict(&[attempt, decision.clone()]), Verdict::NotPosted);
         assert_eq!(verdict(&[later, decision]), Verdict::Uncertain);
     }
@@ -341,8 +394,8 @@ mod tests {
     fn a_thread_with_some_of_its_parts_is_uncertain_and_with_all_of_them_posted() {
         let thread = Subject { parts: Some(4), ..Subject::default() };
         let receipt = |parts| Fact { parts: Some(parts), ..fact("post_receipts", Kind::Sent, Some("1")) };
-        assert_eq!(judge(&thread, &[receipt(2)], &readable(1.0), 0.95).verdict, Verdict::Uncertain);
-        assert_eq!(judge(&thread, &[receipt(4)], &readable(1.0), 0.95).verdict, Verdict::Posted);
+        assert_eq!(judge(&thread, &[receipt(2)], &readable(1.0), DEFAULT).verdict, Verdict::Uncertain);
+        assert_eq!(judge(&thread, &[receipt(4)], &readable(1.0), DEFAULT).verdict, Verdict::Posted);
     }
 
     #[test]
@@ -369,9 +422,9 @@ mod tests {
             listed_id: Some("11"),
             ..Subject::default()
         };
-        let all = judge(&row(3), &[], &readable(1.0), 0.95);
+        let all = judge(&row(3), &[], &readable(1.0), DEFAULT);
         assert_eq!((all.verdict, all.external_id.as_deref()), (Verdict::Posted, Some("11")));
-        assert_eq!(judge(&row(2), &[], &readable(1.0), 0.95).verdict, Verdict::Uncertain);
+        assert_eq!(judge(&row(2), &[], &readable(1.0), DEFAULT).verdict, Verdict::Uncertain);
     }
 
     #[test]
@@ -379,10 +432,10 @@ mod tests {
         let row = Subject { doubt: Some("a placeholder"), ..Subject::default() };
         let at = DateTime::<Utc>::from_timestamp(200, 0);
         let decision = Fact { at, ..fact("held", Kind::Decided, None) };
-        assert_eq!(judge(&row, &[], &readable(1.0), 0.95).verdict, Verdict::Uncertain);
-        assert_eq!(judge(&row, &[decision], &readable(1.0), 0.95).verdict, Verdict::NotPosted);
+        assert_eq!(judge(&row, &[], &readable(1.0), DEFAULT).verdict, Verdict::Uncertain);
+        assert_eq!(judge(&row, &[decision], &readable(1.0), DEFAULT).verdict, Verdict::NotPosted);
         let proof = [fact("post_receipts", Kind::Sent, Some("5"))];
-        assert_eq!(judge(&row, &proof, &readable(1.0), 0.95).verdict, Verdict::Posted);
+        assert_eq!(judge(&row, &proof, &readable(1.0), DEFAULT).verdict, Verdict::Posted);
     }
 
     fn any_kind() -> impl Strategy<Value = Kind> {
@@ -414,7 +467,7 @@ mod tests {
                 .collect();
             let ledgers = [ledger("post_receipts", Access::Readable, coverage)];
             let subject = Subject { parts, ..Subject::default() };
-            let verdict = judge(&subject, &facts, &ledgers, 0.95).verdict;
+            let verdict = judge(&subject, &facts, &ledgers, DEFAULT).verdict;
             if facts.iter().any(|fact| matches!(fact.kind, Kind::Sent | Kind::SentWithoutId)) {
                 prop_assert!(matches!(verdict, Verdict::Posted | Verdict::Uncertain));
             }

@@ -15,17 +15,19 @@ pub fn measure(posts: usize) -> String {
     let config = dir.path().join("healer.toml");
     let mut text = format!(
         "Of {posts} posts whose worker died at each step, each cell: sent twice / waiting for a person.\n\n\
-         | ledgers | they know of the last week's posts | `on_unproven` | claimed | attempt begun | thread half sent | sent, no trace | sent and noted |\n\
-         |---|---|---|---|---|---|---|---|\n"
+         | ledgers | they know of the last week's posts | `on_unproven` | `trust_silence` | claimed | attempt begun | thread half sent | sent, no trace | sent and noted |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for kind in [Kind::None, Kind::Receipts, Kind::Attempts, Kind::Both] {
         let mut ground = Ground::new(kind);
         let coverages: &[Coverage] =
             if kind == Kind::None { &[Coverage::Full] } else { &[Coverage::Full, Coverage::Half] };
         for coverage in coverages {
-            for on_unproven in ["requeue", "hold", "auto"] {
+            // The last is what one can set where waiting is better than sending twice.
+            let settings = [("requeue", "any"), ("hold", "any"), ("auto", "any"), ("hold", "attempts")];
+            for (on_unproven, silence) in settings {
                 let settings = format!(
-                    "[heal.stuck-posts]\non_unproven = \"{on_unproven}\"\n[heal.brake]\nper_run = 10000\nper_day = 10000\n\
+                    "[heal.stuck-posts]\non_unproven = \"{on_unproven}\"\ntrust_silence = \"{silence}\"\n[heal.brake]\nper_run = 10000\nper_day = 10000\n\
                      share_from = 10000\n"
                 );
                 fs::write(&config, settings).expect("the settings are written");
@@ -40,7 +42,7 @@ pub fn measure(posts: usize) -> String {
                     (_, Coverage::Full) => "all",
                     (_, Coverage::Half) => "half",
                 };
-                let _ = write!(text, "| {name} | {share} | {on_unproven} |");
+                let _ = write!(text, "| {name} | {share} | {on_unproven} | {silence} |");
                 for point in KillPoint::ALL {
                     let (twice, waiting) = cell(&mut ground, *coverage, &config, point, posts);
                     let _ = write!(text, " {twice} / {waiting} |");
