@@ -512,6 +512,7 @@ impl Healer {
             arms: &arms,
             formats: Some(&self.formats.map(Standing::steady)),
             hours: Some(&self.hours.map(Standing::steady)),
+            kept: [None; 3],
         };
         let plan = decide(&evidence, &weights, &self.settings, now);
         self.memory = plan.memory.clone();
@@ -930,7 +931,7 @@ fn many(count: u64, seed: u64) {
         });
     }
     let evidence = reader.finish();
-    let weights = Weights { arms: &arms, formats: None, hours: None };
+    let weights = Weights { arms: &arms, formats: None, hours: None, kept: [None; 3] };
     let plan = decide(&evidence, &weights, &settings, now);
     let seconds = begun.elapsed().as_secs_f64();
     assert!(

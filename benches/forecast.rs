@@ -198,6 +198,7 @@ fn job(minutes: i64, sim: &Simulated) -> Job {
         name: format!("{:?}", sim.kind),
         expected_interval_s: configured.then_some(minutes as f64 * 60.0),
         time_limit_s: LIMIT_S,
+        blind: Vec::new(),
     }
 }
 

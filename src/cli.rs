@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   --max-age exceeded · 75 temporary (database unreachable, read-only) · 77 no permission or hidden \
                   rows · 78 configuration · 130/143 interrupted.\n\
                   The database is named by DATABASE_URL (or --database-url-file, DATABASE_URL_FILE, PG* variables).",
+    after_long_help = crate::manual::after_help(),
     arg_required_else_help = true,
     propagate_version = true
 )]
@@ -78,6 +79,10 @@ pub enum Format {
     Table,
     /// One JSON document.
     Json,
+    /// One page for a browser (`report` only).
+    Html,
+    /// Figures for the textfile collector of Prometheus (`report` only).
+    Prometheus,
 }
 
 /// When tables are coloured.
@@ -105,6 +110,10 @@ pub enum FailOn {
 pub enum Command {
     /// Find stuck posts, missing ids and old failures, and repair them (acts unless --dry-run)
     Heal(Heal),
+    /// Find where time is lost and what earns more, and do something about it (acts unless --dry-run)
+    Optimize(Optimize),
+    /// Say what is really going wrong: patterns of errors, their causes, what is new, what recovered
+    AnalyzeErrors(AnalyzeErrors),
     /// Show what is wrong now and what the last runs did
     Report(Report),
     /// Create or upgrade the schema `healer` (safe to repeat)
@@ -136,11 +145,48 @@ pub struct Heal {
     pub max_actions: Option<u32>,
 }
 
+/// Options of `optimize`.
+#[derive(Debug, Args)]
+pub struct Optimize {
+    /// Which part [default: both, in turn]
+    #[arg(value_enum)]
+    pub part: Option<OptimizePart>,
+    /// Show what would be done; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write what would mend the database into this file, as one migration to be reviewed
+    #[arg(long, value_name = "FILE")]
+    pub sql_out: Option<PathBuf>,
+    /// Write a page on each slow job into this folder
+    #[arg(long, value_name = "DIR")]
+    pub dossier: Option<PathBuf>,
+}
+
+/// Parts of `optimize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OptimizePart {
+    /// Jobs, posting, resources, queries, and the database.
+    Performance,
+    /// Weights of generators, formats and hours.
+    Content,
+}
+
+/// Options of `analyze-errors`.
+#[derive(Debug, Args)]
+pub struct AnalyzeErrors {
+    /// The window: how far back errors are counted (1m to 90d)
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub since: String,
+    /// Show what was found; store nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
     /// Which part
-    #[arg(value_enum, default_value_t = ReportPart::Health)]
+    #[arg(value_enum, default_value_t = ReportPart::All)]
     pub part: ReportPart,
     /// How far back to look
     #[arg(long, value_name = "TIME", default_value = "7d")]
@@ -149,13 +195,20 @@ pub struct Report {
     /// that were ever run; `heal` 30m]
     #[arg(long, value_name = "TIME")]
     pub max_age: Option<String>,
+    /// Send a sample over a channel of the configuration, and read no database
+    #[arg(long, value_name = "CHANNEL")]
+    pub test_alert: Option<String>,
 }
 
 /// Parts of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportPart {
+    /// Everything: what is wrong now, alerts, trends, the parts, the last runs.
+    All,
     /// Stuck, held and recovering posts, and the last runs.
     Health,
+    /// What will fail, be late or be full, and how good such forecasts were.
+    Forecast,
 }
 
 /// Options of `init`.

@@ -7,19 +7,25 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use serde_json::{Value, json};
 
+use crate::alert::{self, Watch};
 use crate::change::{resolve, undo};
-use crate::cli::{Cli, Color, Command, FailOn, Format, Global};
+use crate::cli::{Cli, Color, Command, FailOn, Format, Global, OptimizePart, ReportPart};
 #[cfg(feature = "sandbox")]
 use crate::database::catalog::SCHEMA_VERSION;
 use crate::database::session::StopFlag;
 use crate::database::url::{self, Surroundings};
 use crate::doctor;
 use crate::error::Error;
+use crate::errors::{self, pass::AnalyzeErrors};
 use crate::exit;
 use crate::heal::{Status, pass};
+use crate::optimize::content;
+use crate::optimize::performance;
 use crate::report::model::{Done, PassReport};
+use crate::report::part::Ask;
 use crate::report::table::{self, Look};
-use crate::report::{health, model};
+use crate::report::whole::{self, Whole};
+use crate::report::{forecast, health, html, model, prometheus};
 use crate::schema;
 use crate::start::{self, Origin, Start};
 
@@ -32,12 +38,40 @@ struct Output {
     exit_code: u8,
     /// Whether there is no result but an error.
     failed: bool,
+    /// What the passes gave, for the alerts.
+    outcomes: Vec<alert::rules::Outcome>,
 }
 
 impl Output {
     /// A result with exit code 0.
     fn new(table: String, json: Value, quiet: String) -> Self {
-        Self { table, json, quiet, nagios: None, exit_code: 0, failed: false }
+        Self { table, json, quiet, nagios: None, exit_code: 0, failed: false, outcomes: Vec::new() }
+    }
+
+    /// This result and the next one as one: one document with both in it, one after the other for people.
+    fn and(self, command: &str, next: Self) -> Self {
+        let nagios = match (self.nagios, next.nagios) {
+            (Some(first), Some(second)) => Some(first + &second),
+            (first, second) => first.or(second),
+        };
+        let exit_code = if nagios.is_some() {
+            self.exit_code.max(next.exit_code)
+        } else {
+            exit::strongest([self.exit_code, next.exit_code])
+        };
+        let json = json!({
+            "schemaVersion": model::SCHEMA_VERSION, "command": command, "exitCode": exit_code,
+            "passes": [self.json, next.json],
+        });
+        let table = format!("{}\n{}", self.table, next.table);
+        let outcomes = self.outcomes.into_iter().chain(next.outcomes).collect();
+        Self {
+            nagios,
+            exit_code,
+            outcomes,
+            failed: self.failed && next.failed,
+            ..Self::new(table, json, self.quiet + &next.quiet)
+        }
     }
 
     /// The same as a Nagios plugin says it, where that is asked for.
@@ -109,6 +143,8 @@ fn asks_for_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
 fn command_name(command: &Command) -> &'static str {
     match command {
         Command::Heal(_) => "heal",
+        Command::Optimize(_) => "optimize",
+        Command::AnalyzeErrors(_) => "analyze-errors",
         Command::Report(_) => "report",
         Command::Init(_) => "init",
         Command::Doctor => "doctor",
@@ -153,6 +189,12 @@ fn signals(stop: &StopFlag) -> std::io::Result<()> {
 }
 
 fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
+    if matches!(cli.global.format, Format::Html | Format::Prometheus) && !matches!(cli.command, Command::Report(_)) {
+        return Err(Error::Usage {
+            message: "--format html and prometheus are for `report`".into(),
+            hint: "healer report --format html --output report.html".into(),
+        });
+    }
     match &cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -174,17 +216,33 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
     };
     jitter(&cli.global, &stop)?;
     let settings = start::settings(cli.global.config.as_ref())?;
+    if let Command::Report(args) = &cli.command
+        && let Some(channel) = &args.test_alert
+    {
+        let said = alert::test(&settings, channel, &stop)?;
+        return Ok(text_only(format!("{said}\n")).for_nagios(&cli.global, &[], &said));
+    }
     let around = Surroundings::of_process();
     #[cfg(feature = "sandbox")]
     let sandbox = sandbox(&cli.global, &around)?;
     #[cfg(feature = "sandbox")]
     let target = match &sandbox {
-        Some(sandbox) => url::parse(&sandbox.url(), url::UrlSource::Sandbox, &around)?,
-        None => url::resolve(cli.global.database_url_file.as_deref(), &around)?,
+        Some(sandbox) => url::parse(&sandbox.url(), url::UrlSource::Sandbox, &around),
+        None => url::resolve(cli.global.database_url_file.as_deref(), &around),
     };
     #[cfg(not(feature = "sandbox"))]
-    let target = url::resolve(cli.global.database_url_file.as_deref(), &around)?;
-    let mut start = Origin { target, deadline, stop, settings }.open()?;
+    let target = url::resolve(cli.global.database_url_file.as_deref(), &around);
+    let database = target.as_ref().ok().map(|target| target.dbname.clone());
+    let watch = Watch::begin(&settings, database.as_deref(), acting(&cli.command), &stop);
+    let opened = target.map_err(Error::from).and_then(|target| Origin { target, deadline, stop, settings }.open());
+    let mut start = match opened {
+        Ok(start) => start,
+        Err(error) => {
+            let mut result = Err(error);
+            tell(watch, None, &cli.command, &mut result);
+            return result;
+        }
+    };
     let global = &cli.global;
     #[cfg(feature = "sandbox")]
     if sandbox.is_some() && start.catalog.server.schema.is_some_and(|found| found < SCHEMA_VERSION) {
@@ -192,14 +250,52 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
         schema::init(&mut start.session, &start.catalog)?;
         start = start.origin.open()?;
     }
-    match &cli.command {
+    let mut result = match &cli.command {
         Command::Heal(args) => heal(&mut start, global, args),
-        Command::Report(_) => report(&mut start, global, report_spans),
+        Command::Optimize(args) => optimize(&mut start, global, args),
+        Command::AnalyzeErrors(args) => analyze_errors(&mut start, global, args),
+        Command::Report(args) => report(&mut start, global, args, report_spans),
         Command::Init(args) => init(&mut start, global, args),
         Command::Doctor => examine(&mut start, global),
         Command::Resolve(args) => decide(&mut start, global, args),
         Command::Undo(args) => take_back(&mut start, global, args),
         Command::Completions { .. } => Ok(text_only(String::new())),
+    };
+    tell(watch, Some(&mut start), &cli.command, &mut result);
+    result
+}
+
+/// The passes that a command means to act by: what is pinged when it begins, and told of when it fails before it can.
+fn acting(command: &Command) -> &'static [&'static str] {
+    match command {
+        Command::Heal(args) if !args.dry_run => &["heal"],
+        _ => &[],
+    }
+}
+
+/// Tells by the alerts what a command found, and says which channels could not be told.
+fn tell(watch: Watch, start: Option<&mut Start>, command: &Command, result: &mut Result<Output, Error>) {
+    let (mut outcomes, exit_code) = match result {
+        Ok(output) => (std::mem::take(&mut output.outcomes), output.exit_code),
+        Err(error) => (watch.failed(error), error.exit_code()),
+    };
+    // A dry run tells nobody.
+    outcomes.retain(|outcome| !outcome.dry_run);
+    if let Command::Heal(args) = command {
+        for outcome in &mut outcomes {
+            outcome.all_checks &= args.only.is_empty();
+        }
+    }
+    // A pass that failed before it began has written nothing, and its alert does not either: as without a database.
+    let told = match start.filter(|_| result.is_ok()) {
+        Some(start) => watch.after(start, &outcomes, exit_code),
+        None => watch.without_database(&outcomes, exit_code),
+    };
+    for (channel, alerts) in &told.delivered {
+        log::info!(target: "healer", "alert channel {channel}: {alerts} told");
+    }
+    for line in &told.failed {
+        log::error!(target: "healer", "alert channel {line}; it is tried again in the next pass");
     }
 }
 
@@ -208,12 +304,69 @@ fn heal(start: &mut Start, global: &Global, args: &crate::cli::Heal) -> Result<O
     Ok(passed(pass::heal(start, &request)?, global, table::pass))
 }
 
+/// One part, or both in turn, each with a lease and a record of its own.
+fn optimize(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> Result<Output, Error> {
+    match args.part {
+        Some(OptimizePart::Performance) => performance_part(start, global, args),
+        Some(OptimizePart::Content) => content_part(start, global, args),
+        None => {
+            let first = performance_part(start, global, args)?;
+            // What the first one met is no reason to leave the second one out; a signal is.
+            start.session.check_stop()?;
+            let second = content_part(start, global, args)?;
+            Ok(first.and("optimize", second))
+        }
+    }
+}
+
+fn performance_part(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> Result<Output, Error> {
+    let done = performance::pass::optimize(start, args.dry_run)?;
+    let mut papers = Vec::new();
+    if done.report.status != "skipped" {
+        papers = performance::pass::papers(start, &done, args.sql_out.is_some(), args.dossier.is_some())?;
+    }
+    let mut output = passed(done, global, performance::pass::tables);
+    for paper in papers {
+        let path = match (&args.sql_out, &args.dossier, paper.page) {
+            (Some(file), _, None) => file.clone(),
+            (_, Some(folder), Some(page)) => {
+                std::fs::create_dir_all(folder)
+                    .map_err(|source| Error::Output { what: folder.display().to_string(), source })?;
+                folder.join(page)
+            }
+            _ => continue,
+        };
+        write_whole(&path, &paper.text)?;
+        if output.nagios.is_none() {
+            output.table.push_str(&format!("→ written: {}\n", table::clean(&path.display().to_string())));
+        }
+    }
+    Ok(output)
+}
+
+fn content_part(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> Result<Output, Error> {
+    if args.part.is_some() && (args.sql_out.is_some() || args.dossier.is_some()) {
+        return Err(Error::Usage {
+            message: "--sql-out and --dossier belong to `optimize performance`".into(),
+            hint: "run `healer optimize performance --sql-out FILE`".into(),
+        });
+    }
+    let done = crate::pass::run(start, args.dry_run, &mut content::pass::Content::default())?;
+    Ok(passed(done, global, content::show::tables))
+}
+
+fn analyze_errors(start: &mut Start, global: &Global, args: &crate::cli::AnalyzeErrors) -> Result<Output, Error> {
+    let mut work = AnalyzeErrors::new(start::span("--since", &args.since)?)?;
+    Ok(passed(crate::pass::run(start, args.dry_run, &mut work)?, global, errors::show::tables))
+}
+
 /// What a pass gives to print: its tables, its document, and one line for each check that is not well.
 fn passed<B: serde::Serialize>(
     done: Done<B>,
     global: &Global,
     tables: impl FnOnce(&PassReport<B>, Look) -> String,
 ) -> Output {
+    let outcome = alert::rules::Outcome::of(&done);
     let mut report = done.report;
     let exit_code =
         exit::strongest([done.exit_code, fail_on(global.fail_on, report.checks.iter().map(|check| check.status))]);
@@ -226,41 +379,46 @@ fn passed<B: serde::Serialize>(
     Output {
         nagios: global.nagios.then_some(nagios),
         exit_code: if global.nagios { nagios_code } else { exit_code },
+        outcomes: vec![outcome],
         ..Output::new(tables(&report, look(global)), report.json(exit_code, None), table::quiet(&report))
     }
 }
 
 type Spans = Option<(crate::settings::Span, Option<crate::settings::Span>)>;
 
-fn report(start: &mut Start, global: &Global, report_spans: Spans) -> Result<Output, Error> {
+fn report(start: &mut Start, global: &Global, args: &crate::cli::Report, report_spans: Spans) -> Result<Output, Error> {
     let (since, max_age) = report_spans.unwrap_or((crate::settings::Span::seconds(604_800), None));
-    let report = health::read(start, since, max_age)?;
-    let exit_code = exit::strongest([report.exit_code, if report.too_old { 4 } else { 0 }]);
-    let open = [report.stuck_posts, report.missing_ids, report.held_total];
-    let mut statuses: Vec<Status> = open
-        .iter()
-        .map(|posts| match posts {
-            None => Status::Unknown,
-            Some(0) => Status::Ok,
-            Some(_) => Status::Warning,
-        })
-        .collect();
-    if report.too_old {
-        statuses.push(Status::Critical);
+    let mut look = look(global);
+    if !std::io::stdout().is_terminal() || global.output.is_some() {
+        // It is read in mails and logs: their usual width.
+        look.width = 80;
     }
-    statuses.extend(report.checks.iter().flatten().map(|check| match check.status.as_str() {
-        "ok" => Status::Ok,
-        "warning" => Status::Warning,
-        "critical" => Status::Critical,
-        _ => Status::Unknown,
-    }));
-    let well = report.exit_code == 0 && !report.too_old && report.well;
-    let quiet = if well { String::new() } else { format!("[SELF_HEALING] report: {}\n", report.verdict) };
-    Ok(Output { exit_code, ..Output::new(health::tables(&report, look(global)), to_json(&report), quiet) }.for_nagios(
-        global,
-        &statuses,
-        &report.verdict,
-    ))
+    let ask = Ask { since, max_age, look };
+    let now = start.catalog.server.now.timestamp() as f64;
+    let (name, whole) = match args.part {
+        ReportPart::All => ("all", whole::read(start, &ask)?),
+        ReportPart::Health => ("health", Whole::of(health::part(start, &ask)?, start)),
+        ReportPart::Forecast => ("forecast", Whole::of(forecast::part(start, &ask)?, start)),
+    };
+    let exit_code = exit::strongest([
+        whole.exit_code,
+        if whole.too_old() { 4 } else { 0 },
+        fail_on(global.fail_on, whole.statuses().into_iter()),
+    ]);
+    let quiet = if whole.well() { String::new() } else { format!("[SELF_HEALING] report: {}\n", whole.verdict) };
+    let single = whole.parts.first().filter(|_| name != "all");
+    let text = match global.format {
+        Format::Html => html::page(&whole),
+        Format::Prometheus => prometheus::text(&whole.metrics(now)),
+        Format::Table | Format::Json => single.map_or_else(|| whole.text(look), |part| part.text.clone()),
+    };
+    let json = single.map_or_else(|| whole.json(), |part| part.json.clone());
+    let mut output =
+        Output { exit_code, ..Output::new(text, json, quiet) }.for_nagios(global, &whole.statuses(), &whole.verdict);
+    if let Some(line) = &mut output.nagios {
+        *line = format!("{} |{}\n", line.trim_end(), whole.performance_data());
+    }
+    Ok(output)
 }
 
 fn init(start: &mut Start, global: &Global, args: &crate::cli::Init) -> Result<Output, Error> {
@@ -460,6 +618,7 @@ fn failure(command: &str, global: &Global, error: &Error) -> Output {
         nagios,
         exit_code,
         failed: true,
+        outcomes: Vec::new(),
         ..Output::new(String::new(), model::failure(command, error), String::new())
     }
 }
@@ -469,7 +628,7 @@ fn print(global: &Global, output: &Output) -> Result<(), Error> {
         (Some(line), _, _) => line.clone(),
         (None, Format::Json, _) => format!("{:#}\n", output.json),
         (None, Format::Table, true) => output.quiet.clone(),
-        (None, Format::Table, false) => output.table.clone(),
+        (None, _, _) => output.table.clone(),
     };
     match &global.output {
         // A failure that has nothing to say in this format: the last result stays.

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use chrono::Utc;
 use serde::Serialize;
 
-use crate::database::catalog::{Catalog, Relation, SCHEMA_VERSION};
+use crate::database::catalog::{Catalog, SCHEMA_VERSION};
 use crate::database::session::Access as Transaction;
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::heal::Status;
 use crate::posts::evidence::{Access, Ledgers};
+use crate::posts::indexes::{self, Estimate};
 use crate::posts::mapping::{ClaimSource, Mapping};
 use crate::posts::verdict::Trust;
 use crate::report::model::SCHEMA_VERSION as DOCUMENT_VERSION;
@@ -20,9 +21,6 @@ use crate::start::Start;
 
 /// Clock difference above which times in logs and in the database no longer fit together, in seconds.
 const SKEW_S: i64 = 60;
-
-/// Rows below which a table is walked as fast as an index.
-const SMALL: i64 = 10_000;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
@@ -79,7 +77,7 @@ pub fn examine(start: &mut Start) -> Result<DoctorReport, Error> {
         }
         Ok(mapping) => {
             posts(start, &mapping, &mut notes);
-            indexes(start, &mapping, &mut notes);
+            indexes(start, &mapping, &mut notes)?;
             ledgers(start, &mapping, &mut notes)?;
             events(start, &mapping, &mut notes)?;
             heartbeats(&start.catalog, &mapping, &mut notes);
@@ -88,6 +86,7 @@ pub fn examine(start: &mut Start) -> Result<DoctorReport, Error> {
             }
         }
     }
+    alerts(start.settings(), &mut notes);
     start.session.rollback();
     let count = |status| notes.0.iter().filter(|item| item.status == status).count();
     let (critical, warning) = (count(Status::Critical), count(Status::Warning));
@@ -104,6 +103,18 @@ pub fn examine(start: &mut Start) -> Result<DoctorReport, Error> {
         checks: notes.0,
         exit_code,
     })
+}
+
+/// The alert channels: whether what they need is there. None of them is called.
+fn alerts(settings: &Settings, notes: &mut Notes) {
+    for (name, kind, wrong) in crate::alert::examine(settings) {
+        let what = format!("alert channel {name}");
+        let try_it = format!("healer report --test-alert {name}");
+        match wrong {
+            None => notes.add(&what, Status::Ok, format!("{kind}; nothing was sent"), ""),
+            Some(wrong) => notes.add(&what, Status::Warning, format!("{kind}: {wrong}"), try_it),
+        }
+    }
 }
 
 fn connection(start: &mut Start, notes: &mut Notes) -> Result<(), Error> {
@@ -149,6 +160,7 @@ fn connection(start: &mut Start, notes: &mut Notes) -> Result<(), Error> {
         },
         "",
     );
+    direct(start, pooled, notes);
     // Half of the round trip was before the server looked at its clock, half after.
     let middle = before + (after - before) / 2;
     let skew = (first.time("now")? - middle).num_seconds();
@@ -163,6 +175,21 @@ fn connection(start: &mut Start, notes: &mut Notes) -> Result<(), Error> {
         notes.add("clock", Status::Ok, format!("differs from the database's by {skew} s"), "");
     }
     Ok(())
+}
+
+/// What a pooler in transaction mode cannot do takes another way, if there is one.
+fn direct(start: &mut Start, pooled: bool, notes: &mut Notes) {
+    match start.direct() {
+        Ok(Some(_)) => notes.add("direct connection", Status::Ok, "DATABASE_DIRECT_URL leads to the same database", ""),
+        Ok(None) if pooled => notes.add(
+            "direct connection",
+            Status::Ok,
+            "DATABASE_DIRECT_URL is not set: what a pooler cannot do (CREATE INDEX CONCURRENTLY, VACUUM) is left to you",
+            "",
+        ),
+        Ok(None) => {}
+        Err(error) => notes.add("direct connection", Status::Warning, error.to_string(), error.hint()),
+    }
 }
 
 fn server(catalog: &Catalog, notes: &mut Notes) {
@@ -314,47 +341,8 @@ fn words(settings: &Settings, mapping: &Mapping, notes: &mut Notes) {
     }
 }
 
-/// Whether some valid index begins with a column, or is partial on a word of the status.
-fn has_index(relation: &Relation, columns: &[&str], word: Option<&str>) -> bool {
-    relation.indexes.iter().filter(|index| index.valid).any(|index| {
-        let on_word = word.is_some_and(|word| {
-            index.predicate.as_ref().is_some_and(|predicate| predicate.contains(&format!("'{word}'")))
-        });
-        let first = index.first.as_deref().is_some_and(|first| columns.contains(&first));
-        on_word || (first && index.predicate.is_none())
-    })
-}
-
-fn indexes(start: &Start, mapping: &Mapping, notes: &mut Notes) {
-    let settings = &start.settings().posts;
-    let posts = &mapping.posts;
-    let level = if posts.estimated_rows >= SMALL { Status::Warning } else { Status::Ok };
-    let quoted = |name: &str| posts.column(name).map_or_else(|| name.to_owned(), |column| column.quoted.clone());
-    let (id, status, posted_at) = (quoted(&settings.id), quoted(&settings.status), quoted(&settings.posted_at));
-    let name = |placeholder| mapping.names.get(placeholder).unwrap_or_default();
-    let mut missing = Vec::new();
-    if !has_index(posts, &[&settings.status], Some(&settings.words.posting)) {
-        missing.push(format!(
-            "CREATE INDEX CONCURRENTLY ON {} ({id}) WHERE {status} = {};",
-            posts.base,
-            name("posting")
-        ));
-    }
-    if !has_index(posts, &[&settings.status], Some(&settings.words.failed)) {
-        missing.push(format!(
-            "CREATE INDEX CONCURRENTLY ON {} ({id}) WHERE {status} = {};",
-            posts.base,
-            name("failed")
-        ));
-    }
-    if mapping.has_posted_at && !has_index(posts, &[&settings.posted_at], Some(&settings.words.posted)) {
-        missing.push(format!(
-            "CREATE INDEX CONCURRENTLY ON {} ({posted_at} DESC) WHERE {status} = {};",
-            posts.base,
-            name("posted")
-        ));
-    }
-    for index in posts.indexes.iter().filter(|index| !index.valid) {
+fn indexes(start: &mut Start, mapping: &Mapping, notes: &mut Notes) -> Result<(), Error> {
+    for index in mapping.posts.indexes.iter().filter(|index| !index.valid) {
         notes.add(
             "indexes",
             Status::Warning,
@@ -362,12 +350,32 @@ fn indexes(start: &Start, mapping: &Mapping, notes: &mut Notes) {
             format!("REINDEX INDEX CONCURRENTLY {};", index.name),
         );
     }
-    if missing.is_empty() {
+    let mut wanted = indexes::missing(&start.origin.settings, &start.catalog, mapping);
+    if let Some(index) = indexes::of_missing_ids(&start.origin.settings, mapping) {
+        // Without it the check reads every post of its window: worth an index only where these are many.
+        let window = indexes::in_window(mapping);
+        match indexes::estimate(&mut start.session, &window)? {
+            Some(Estimate { rows, .. }) if rows >= indexes::SMALL => wanted.push(index),
+            _ => {}
+        }
+    }
+    if wanted.is_empty() {
         notes.add("indexes", Status::Ok, "healer's queries are served by indexes", "");
     }
-    for ddl in missing {
-        notes.add("indexes", level, format!("an index on {} is missing", posts.base), ddl);
+    for index in wanted {
+        let size = indexes::estimate(&mut start.session, &index)?.map_or_else(
+            || "its size cannot be estimated".to_owned(),
+            |estimate| format!("about {} for {} rows", indexes::size(estimate.bytes), estimate.rows),
+        );
+        let status = if index.table_rows >= indexes::SMALL { Status::Warning } else { Status::Ok };
+        notes.add(
+            "indexes",
+            status,
+            format!("an index on {} is missing, for {} ({size})", index.table, index.serves),
+            index.ddl(),
+        );
     }
+    Ok(())
 }
 
 fn ledgers(start: &mut Start, mapping: &Mapping, notes: &mut Notes) -> Result<(), Error> {

@@ -272,7 +272,7 @@ impl Record<'_> {
 }
 
 /// JSON as `jsonb` takes it: PostgreSQL has no text with a NUL in it.
-fn storable(value: &Value) -> String {
+pub fn storable(value: &Value) -> String {
     fn without_nul(value: &mut Value) {
         match value {
             Value::String(text) if text.contains('\0') => *text = text.replace('\0', ""),

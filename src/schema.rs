@@ -11,7 +11,16 @@ pub const STEPS: &[&str] = &[
     include_str!("../sql/schema/001_healer.sql"),
     include_str!("../sql/schema/002_signals.sql"),
     // A version may be made of several files; the one that notes the version is the last.
-    concat!(include_str!("../sql/schema/003_settings.sql"), include_str!("../sql/schema/003_version.sql")),
+    concat!(
+        include_str!("../sql/schema/003_settings.sql"),
+        include_str!("../sql/schema/003_forecast.sql"),
+        include_str!("../sql/schema/003_scaling.sql"),
+        include_str!("../sql/schema/003_performance.sql"),
+        include_str!("../sql/schema/003_errors.sql"),
+        include_str!("../sql/schema/003_content.sql"),
+        include_str!("../sql/schema/003_alert.sql"),
+        include_str!("../sql/schema/003_version.sql"),
+    ),
 ];
 
 /// What an init did.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Error;
+use crate::errors::causes::{CauseEntry, check_entries};
+use crate::optimize::content;
 
 /// A length of time in the configuration: `30m`, `24h`, `7d`, `90s`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,9 @@ impl Span {
 impl std::fmt::Display for Span {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // As one writes it in the file: the largest unit that fits, and hours up to two days.
+        if self.0.subsec_millis() > 0 {
+            return write!(f, "{}ms", self.0.as_millis());
+        }
         match self.0.as_secs() {
             s if s >= 172_800 && s % 86_400 == 0 => write!(f, "{}d", s / 86_400),
             s if s >= 3_600 && s % 3_600 == 0 => write!(f, "{}h", s / 3_600),
@@ -71,9 +76,31 @@ pub struct Settings {
     pub database: Database,
     /// The pass `heal`.
     pub heal: Heal,
+    /// What is foretold.
+    pub forecast: crate::forecast::settings::Settings,
+    /// What healer learns of its own limits.
+    pub tuning: crate::tuning::settings::Settings,
+    /// The advice on workers and browser slots.
+    pub scaling: crate::scaling::Settings,
+    /// The passes `optimize`.
+    pub optimize: Optimize,
+    /// The pass `analyze-errors`.
+    pub errors: Errors,
+    /// Who hears of what.
+    pub alerts: crate::alert::settings::Alerts,
     /// The file these came from; `None` for the built-in defaults.
     #[serde(skip)]
     pub source: Option<PathBuf>,
+}
+
+/// The passes of `optimize`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Optimize {
+    /// The pass `optimize performance`.
+    pub performance: crate::optimize::performance::settings::Performance,
+    /// The pass `optimize content`.
+    pub content: content::Settings,
 }
 
 /// The posts table and its columns.
@@ -110,6 +137,10 @@ pub struct Posts {
     pub thread_ids: String,
     /// Text column with the last error; optional.
     pub error_message: String,
+    /// Column with the name of the generator that wrote the post; optional.
+    pub generator: String,
+    /// Boolean column that marks test posts; optional.
+    pub is_test: String,
     /// Zone of `timestamp` columns without zone.
     pub timezone: String,
     /// The words of the status column.
@@ -135,6 +166,8 @@ impl Default for Posts {
             thread_parts: text("thread_parts"),
             thread_ids: text("thread_tweet_ids"),
             error_message: text("error_message"),
+            generator: text("generator_name"),
+            is_test: text("is_test_post"),
             timezone: text("UTC"),
             words: Words::default(),
         }
@@ -319,6 +352,9 @@ impl Heal {
             ("heal.job-heartbeats.stale_limit".to_owned(), jobs.stale_limit),
             ("heal.silence.limit".to_owned(), silence.limit),
         ];
+        spans.extend(
+            jobs.running_limits.iter().map(|(job, span)| (format!("heal.job-heartbeats.running_limits.{job}"), *span)),
+        );
         spans.extend(jobs.intervals.iter().map(|(job, span)| (format!("heal.job-heartbeats.intervals.{job}"), *span)));
         if let Some((name, _)) = spans.iter().find(|(_, span)| span.as_seconds() < 1) {
             return Err(format!("{name} must be at least 1s"));
@@ -350,6 +386,47 @@ impl Heal {
             ("heal.job-heartbeats.late", jobs.late_factor, jobs.late_critical_factor),
         ];
         in_order(&order)
+    }
+}
+
+/// The pass `analyze-errors`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Errors {
+    /// How often the pass runs. `report` exits 4 when the last completed one is twice as old.
+    pub interval: Span,
+    /// Silence after which a pattern that comes again is regressed. For a rare one three of its usual gaps, if longer.
+    pub quiet: Span,
+    /// How far back the first run reads, which knows of no pattern yet.
+    pub history: Span,
+    /// Causes that stand before the shipped ones; one with the id of a shipped one replaces it.
+    pub cause: Vec<CauseEntry>,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        let day = 86_400;
+        Self {
+            interval: Span::seconds(6 * 3_600),
+            quiet: Span::seconds(3 * day),
+            history: Span::seconds(30 * day),
+            cause: Vec::new(),
+        }
+    }
+}
+
+impl Errors {
+    fn validate(&self) -> Result<(), String> {
+        for (name, span, most) in [
+            ("errors.interval", self.interval, 366),
+            ("errors.quiet", self.quiet, 366),
+            ("errors.history", self.history, 90),
+        ] {
+            if !(60..=most * 86_400).contains(&span.as_seconds()) {
+                return Err(format!("{name} must be 1m to {most}d"));
+            }
+        }
+        check_entries(&self.cause)
     }
 }
 
@@ -677,6 +754,8 @@ pub struct JobHeartbeats {
     pub late_critical_factor: f64,
     /// How long a job may be running.
     pub running_limit: Span,
+    /// The same for one job: `running_limits = { plan = "2h" }`.
+    pub running_limits: BTreeMap<String, Span>,
     /// Failures in a row that are a warning.
     pub failures_warning: u32,
     /// The same, critical.
@@ -698,6 +777,7 @@ impl Default for JobHeartbeats {
             late_factor: 2.0,
             late_critical_factor: 6.0,
             running_limit: Span::seconds(3_600),
+            running_limits: BTreeMap::new(),
             failures_warning: 3,
             failures_critical: 10,
             skipped_limit: Span::seconds(2 * 3_600),
@@ -804,6 +884,13 @@ impl Settings {
             }
         }
         self.heal.validate()?;
+        self.forecast.validate()?;
+        self.tuning.validate()?;
+        self.scaling.validate()?;
+        self.optimize.performance.validate()?;
+        self.errors.validate()?;
+        self.optimize.content.validated().map_err(|error| error.to_string())?;
+        self.alerts.validate()?;
         for (kind, span) in &stuck.limits {
             if span.as_seconds() < 1 {
                 return Err(format!("heal.stuck-posts.limits.{kind} must be at least 1s"));
@@ -863,7 +950,12 @@ impl Settings {
             ("posts.thread_parts", &posts.thread_parts),
             ("posts.thread_ids", &posts.thread_ids),
             ("posts.error_message", &posts.error_message),
+            ("posts.generator", &posts.generator),
+            ("posts.is_test", &posts.is_test),
             ("posts.timezone", &posts.timezone),
+            ("optimize.content.outcomes_table", &self.optimize.content.outcomes_table),
+            ("optimize.content.weights_table", &self.optimize.content.weights_table),
+            ("optimize.content.events_table", &self.optimize.content.events_table),
             ("posts.words.posting", &words.posting),
             ("posts.words.queued", &words.queued),
             ("posts.words.ready", &words.ready),

@@ -7,10 +7,11 @@ use crate::database::catalog::Catalog;
 use crate::database::connect;
 use crate::database::session::{Limits, Param, Session, StopFlag};
 use crate::database::statement::{self, Names};
-use crate::database::url::ConnectSettings;
+use crate::database::url::{self, ConnectSettings, Surroundings, UrlSource};
 use crate::error::Error;
 use crate::posts::mapping::{self, Mapping};
 use crate::settings::{Settings, Span};
+use crate::tuning;
 
 /// Where the database is named, and how long a command may take.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ impl Origin {
     }
 
     /// Connects and reads the catalog.
-    pub fn open(self) -> Result<Start, Error> {
+    pub fn open(mut self) -> Result<Start, Error> {
         let begun = Instant::now();
         let mut session = self.connect()?;
         let connected_in = begun.elapsed();
@@ -61,6 +62,7 @@ impl Origin {
             self.target.schema.as_deref(),
             &mapping::words(&self.settings),
         )?;
+        tuning::overlay(&mut self.settings, &tuning::read(&catalog.learned));
         Ok(Start { origin: self, session, catalog, connected_in })
     }
 
@@ -90,6 +92,27 @@ impl Start {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.origin.settings
+    }
+
+    /// A session for what a pooler in transaction mode cannot do (`CREATE INDEX CONCURRENTLY`, `VACUUM`): on
+    /// `DATABASE_DIRECT_URL`. `None` where that is not set: who needs it says so. Fails where it leads to another
+    /// database than this session, which would be changed by mistake.
+    pub fn direct(&mut self) -> Result<Option<Session>, Error> {
+        if self.origin.target.source == UrlSource::Sandbox {
+            return Ok(None);
+        }
+        let Some(target) = url::resolve_direct(&Surroundings::of_process())? else { return Ok(None) };
+        let shown = target.display_target();
+        let mut session = Origin { target, ..self.origin.clone() }.connect()?;
+        let asked = statement::IDENTITY.fill(&Names::default());
+        let here = self.session.row(&asked, &[])?.text("identity")?;
+        if session.row(&asked, &[])?.text("identity")? != here {
+            return Err(Error::Refused {
+                message: format!("DATABASE_DIRECT_URL leads to another database: {shown}"),
+                hint: "it must name the same database as DATABASE_URL, without the pooler".into(),
+            });
+        }
+        Ok(Some(session))
     }
 
     /// The posts as found; fails where they cannot be told from each other.

@@ -274,3 +274,115 @@ fn a_message_in_another_encoding_is_told_and_is_no_panic() {
         .get(0);
     assert_eq!(queued, 2);
 }
+
+/// What random configurations are made of: hunter2 is the secret, which stands for a value only.
+const PIECES: &[&str] = &[
+    "[posts]\n",
+    "[posts.words]\n",
+    "[heal]\n",
+    "[heal.stuck-posts]\n",
+    "[heal.stuck-posts.limits]\n",
+    "[heal.brake]\n",
+    "[heal.old-failed]\n",
+    "[heal.silence]\n",
+    "[database]\n",
+    "[ledgers]\n",
+    "[events]\n",
+    "[[heal]]\n",
+    "[heal",
+    "]\n",
+    "table = ",
+    "id = ",
+    "status = ",
+    "claimed_at = ",
+    "limit = ",
+    "on_unproven = ",
+    "archive_to = ",
+    "enabled = ",
+    "batch = ",
+    "max_actions = ",
+    "ledger_coverage = ",
+    "share = ",
+    "statement_timeout = ",
+    "posting = ",
+    "thread = ",
+    "limits = { ",
+    " }",
+    "json = [",
+    "]",
+    "timezone = ",
+    "\"hunter2\"",
+    "'hunter2'",
+    "\"\"\"hunter2",
+    "hunter2\n",
+    "\"postgres://bot:hunter2@db/x\"",
+    "postgres://bot:hunter2@db/x\n",
+    "\"30m\"",
+    "\"-1s\"",
+    "\"99999999y\"",
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "inf",
+    "0x7fffffffffffffff",
+    "9223372036854775808",
+    "true",
+    "false",
+    "1979-05-27T07:32:00Z",
+    "\n",
+    ",",
+    "=",
+    ".",
+    "\"",
+    "'",
+    "#",
+    "\\u0000",
+    "\\",
+    "\0",
+    "\u{feff}",
+    "😀",
+    " ",
+    "\r\n",
+    "\t",
+    "{",
+    "}",
+    "posts.",
+    "heal.",
+];
+
+/// Random texts that look like a configuration never panic, and what they say of a value is never the value: somebody may
+/// have put a password where it does not belong. `HEALER_FUZZ_CASES` sets how many.
+#[test]
+fn random_configurations_never_panic_and_no_error_repeats_a_value() {
+    const SECRET: &str = "hunter2";
+
+    let cases = std::env::var("HEALER_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000_u64);
+    // xorshift: the same inputs every time, so that a failure can be repeated.
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % limit as u64).expect("small")
+    };
+    let (mut accepted, mut refused) = (0_u64, 0_u64);
+    for _ in 0..cases {
+        let mut text = String::new();
+        for _ in 0..next(10) {
+            text.push_str(PIECES[next(PIECES.len())]);
+        }
+        match healer::settings::Settings::from_toml(&text) {
+            Ok(_) => accepted += 1,
+            Err((message, hint)) => {
+                refused += 1;
+                // A key is named, so that it can be found: what stands for one here is no secret of a value.
+                let as_key =
+                    text.contains("hunter2\n=") || text.contains("hunter2\" =") || message.starts_with("unknown key");
+                assert!(as_key || !format!("{message} {hint}").contains(SECRET), "{text:?}: {message} ({hint})");
+                assert!(!message.is_empty() && !message.contains('\n'), "{text:?}: {message:?}");
+            }
+        }
+    }
+    assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
+}

@@ -10,7 +10,11 @@ use crate::support::program::{Healer, Ran, fingerprint};
 
 const ROLES: &str = include_str!("../sql/roles.sql");
 
-const CONFIG: &str = "[heal.stuck-posts]\nlimits = { thread = \"3h\" }\n";
+const CONFIG: &str = "[heal.stuck-posts]\nlimits = { thread = \"3h\" }\n[optimize.content]\ndraws = 200\n";
+
+/// A channel that never takes anything: what it is owed is kept.
+const CHANNEL: &str =
+    "[alerts]\nspool = \"spool\"\n[alerts.channels.nobody]\nkind = \"slack\"\nurl_env = \"NOT_SET\"\n";
 
 /// One post for each thing that a column tells: what is not read shows in what is done.
 const POSTS: &str = r#"
@@ -72,6 +76,18 @@ INSERT INTO public.content_generation_metadata_comprehensive (decision_id, conte
 INSERT INTO public.content_generation_metadata_comprehensive (decision_id, content, status, created_at, updated_at, posted_at) VALUES
   (public.post(16), 'x', 'posted', now() - interval '3 hours', now() - interval '1 hour', now() - interval '1 hour'),
   (public.post(17), 'x', 'posted', now() - interval '3 hours', now() - interval '1 hour', now() - interval '1 hour');
+-- What the posted ones earned, and weights to move: one generator is better, one comes back from a rest.
+UPDATE public.content_generation_metadata_comprehensive
+   SET generator_name = CASE WHEN tweet_id::int % 2 = 0 THEN 'coach' ELSE 'storyteller' END, is_test_post = tweet_id = '139'
+ WHERE status = 'posted' AND tweet_id::int >= 100;
+INSERT INTO public.outcomes (decision_id, simulated, impressions, likes, retweets, replies, followers_gained, followers_before,
+                             followers_after, collected_at)
+SELECT public.post(n), n = 138, 1000, CASE WHEN n % 2 = 0 THEN 60 ELSE 20 END + n % 7, 0, 0, 1, 10, 11,
+       now() - CASE WHEN n = 137 THEN interval '20 hours' ELSE interval '0' END
+  FROM generate_series(100, 139) n;
+INSERT INTO public.generator_weights (generator_name, weight, status, last_updated) VALUES
+  ('coach', 0.5, 'active', now() - interval '30 days'), ('storyteller', 0.5, 'active', now() - interval '30 days'),
+  ('rested', 0.05, 'testing', now() - interval '30 days');
 INSERT INTO public.job_heartbeats (job_name, last_success, last_failure, consecutive_failures)
 VALUES ('self_healing', now() - interval '1 day', now() - interval '1 day', 3);
 "#;
@@ -87,6 +103,12 @@ UNION ALL SELECT concat_ws(' ', 'run', id, status, exit_code, error) FROM healer
 UNION ALL SELECT concat_ws(' ', 'event', event_type, severity, component, message IS NULL, event_data IS NULL) FROM public.system_events
 UNION ALL SELECT concat_ws(' ', 'heartbeat', job_name, last_success > now() - interval '1 minute', last_failure IS NULL, last_run_status,
                            last_error, consecutive_failures, updated_at > now() - interval '1 minute') FROM public.job_heartbeats
+UNION ALL SELECT concat_ws(' ', 'weight', generator_name, weight, status, last_updated > now() - interval '1 minute') FROM public.generator_weights
+UNION ALL SELECT concat_ws(' ', 'history', event_type, posts_analyzed, changes IS NULL) FROM public.optimization_events
+UNION ALL SELECT concat_ws(' ', 'noted', count(*)) FROM healer.content_weights
+UNION ALL SELECT concat_ws(' ', 'setting', name, locked) FROM healer.setting WHERE name LIKE 'content.%'
+UNION ALL SELECT concat_ws(' ', 'alert', key, severity, channels) FROM healer.alert
+UNION ALL SELECT concat_ws(' ', 'channel', name, failures, last_error) FROM healer.alert_channel
 ORDER BY 1";
 
 /// A database of its own, copied from one that is ready.
@@ -138,6 +160,11 @@ fn prepared() -> TestDb {
     database.run(ROLES);
     database.run(POSTS);
     database.run(ROLES);
+    // An error that nothing but the columns of the event tells.
+    database.run(
+        "INSERT INTO public.system_events (event_type, event_data, severity, component, message, created_at)
+         VALUES ('odd', '{}', 'critical', 'bot', 'it broke badly', now() - interval '1 hour')",
+    );
     // The application reports what only it knows: nothing is unknown for want of a signal.
     database.run("SELECT healer.report_browser(0, 0, 1), healer.report_breaker('posting', false, 0)");
     database
@@ -166,7 +193,7 @@ fn outcome(ran: &Ran) -> String {
 
 /// All that the look role does.
 fn look(copy: &Copy) -> String {
-    [&["heal", "--dry-run"][..], &["report"]]
+    [&["heal", "--dry-run"][..], &["analyze-errors", "--dry-run"], &["optimize", "content", "--dry-run"], &["report"]]
         .iter()
         .map(|command| outcome(&copy.healer("healer_look", &[command, &["--format", "json"][..]].concat())))
         .collect()
@@ -176,8 +203,18 @@ fn look(copy: &Copy) -> String {
 fn heal(copy: &Copy) -> String {
     let id = |n: u32| format!("00000000-0000-4000-8000-{n:012}");
     let mut all = String::new();
-    for command in [&["heal"][..], &["resolve", &id(23), "--fail"], &["undo", "1"]] {
-        all.push_str(&outcome(&copy.healer("healer_heal", &[command, &["--format", "json"][..]].concat())));
+    let commands = [
+        &["heal"][..],
+        &["resolve", &id(23), "--fail"],
+        &["undo", "1"],
+        &["optimize", "content"],
+        &["undo", "4"],
+        &["analyze-errors"],
+    ];
+    for command in commands {
+        let arguments = [command, &["--format", "json"][..]].concat();
+        let url = server().url_as("healer_heal", &copy.0);
+        all.push_str(&outcome(&Healer::at(&url, &arguments).config(&format!("{CONFIG}{CHANNEL}")).run()));
     }
     let rows = copy.client().query(LEFT, &[]).expect("what is left");
     for row in rows {
@@ -243,7 +280,15 @@ fn the_look_role_is_enough_for_looking_and_no_grant_of_it_is_too_much() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let database = prepared();
     let copy = Copy::of(&database);
-    for command in [&["heal", "--dry-run"][..], &["report"], &["doctor"], &["init"]] {
+    let commands = [
+        &["heal", "--dry-run"][..],
+        &["analyze-errors", "--dry-run"],
+        &["optimize", "content", "--dry-run"],
+        &["report"],
+        &["doctor"],
+        &["init"],
+    ];
+    for command in commands {
         let ran = copy.healer("healer_look", command).expect(0);
         assert!(!ran.all().contains("could not"), "{}", ran.all());
     }
@@ -261,6 +306,13 @@ fn the_heal_role_is_enough_for_healing_and_no_grant_of_it_is_too_much() {
     assert_eq!(document["counts"]["failed"], 0, "{document}");
     assert_eq!(document["counts"]["skipped"], 0, "{document}");
     copy.healer("healer_heal", &["undo", "1"]).expect(0);
+    let document = copy.healer("healer_heal", &["optimize", "content", "--format", "json"]).expect(0).json();
+    // All are of one format: there is nothing to choose between.
+    assert_eq!(document["counts"]["applied"], 2, "{document}");
+    assert_eq!(document["notes"], serde_json::json!([]), "{document}");
+    copy.healer("healer_heal", &["undo", "3"]).expect(0);
+    let document = copy.healer("healer_heal", &["analyze-errors", "--format", "json"]).expect(0).json();
+    assert!(!document["notes"].to_string().contains("could not"), "{document}");
     drop(copy);
     // What it has in common with the look role is needed for looking, as the test of that role shows.
     assert_eq!(unmissed(&database, "healer_heal", Some("healer_look"), heal), Vec::<String>::new());
@@ -271,7 +323,7 @@ fn the_look_role_cannot_act_and_neither_role_can_do_more() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let database = prepared();
     let copy = Copy::of(&database);
-    for command in [&["heal"][..], &["undo", "1"], &["resolve", "p", "--fail"]] {
+    for command in [&["heal"][..], &["undo", "1"], &["resolve", "p", "--fail"], &["analyze-errors"]] {
         copy.healer("healer_look", command).expect(77).one_error(&["healer", "GRANT"]);
     }
     copy.healer("healer_look", &["init"]).expect(0);
@@ -290,6 +342,9 @@ fn the_look_role_cannot_act_and_neither_role_can_do_more() {
             "INSERT INTO public.post_receipts (tweet_ids, root_tweet_id, post_type) VALUES ('{}', '', '')",
             "DELETE FROM public.post_receipts",
             "SELECT * FROM public.outcomes",
+            "UPDATE public.outcomes SET likes = 0",
+            "INSERT INTO public.generator_weights (generator_name, weight) VALUES ('x', 0.5)",
+            "UPDATE public.generator_weights SET optimization_locked = false",
             "DELETE FROM public.job_heartbeats",
             "DROP TABLE healer.action",
             "DELETE FROM healer.lease",

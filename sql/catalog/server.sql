@@ -20,7 +20,8 @@ SELECT current_setting('server_version_num')::bigint AS version,
                    FROM (VALUES ('run', 'INSERT,UPDATE,DELETE'), ('action', 'INSERT,UPDATE,DELETE'), ('lease', 'UPDATE'),
                                 ('id_recovery', 'INSERT,UPDATE,DELETE'), ('held_post', 'INSERT,UPDATE,DELETE'),
                                 ('signal', 'DELETE'), ('setting', 'INSERT,UPDATE'), ('request', 'DELETE'),
-                                ('job_run', 'INSERT,DELETE')) AS t (name, privileges)
+                                ('job_run', 'INSERT,DELETE'), ('resource_sample', 'INSERT,DELETE'),
+                                ('scaling_sample', 'INSERT,DELETE')) AS t (name, privileges)
                   CROSS JOIN LATERAL unnest(string_to_array(t.privileges, ',')) AS p (privilege)
                    LEFT JOIN pg_class c ON c.relname = t.name AND c.relnamespace = to_regnamespace('healer')::oid), false)
          AND coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))

@@ -31,10 +31,21 @@ WITH actions AS (
   DELETE FROM healer.id_recovery WHERE id IN (
     SELECT id FROM healer.id_recovery WHERE resolved_at < now() - interval '90 days' ORDER BY id LIMIT 5000)
   RETURNING 1
+), weights AS (
+  DELETE FROM healer.content_weights WHERE id IN (
+    -- The last one before the window of posts is in force when that begins: it stays.
+    SELECT w.id FROM healer.content_weights w
+     WHERE w.at < now() - interval '760 days' AND w.id < (SELECT max(x.id) FROM healer.content_weights x) ORDER BY w.id LIMIT 5000)
+  RETURNING 1
+), alerts AS (
+  DELETE FROM healer.alert WHERE id IN (
+    SELECT id FROM healer.alert WHERE resolved_at < now() - interval '90 days' ORDER BY resolved_at LIMIT 5000)
+  RETURNING 1
 ), noted AS (
   INSERT INTO healer.setting AS s (name, value) VALUES ('pruned', 'true')
   ON CONFLICT (name) DO UPDATE SET updated_at = clock_timestamp()
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM actions) + (SELECT count(*) FROM runs) + (SELECT count(*) FROM signals)
-     + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM requests) + (SELECT count(*) FROM holds) + (SELECT count(*) FROM recovered) AS removed
+     + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM requests) + (SELECT count(*) FROM holds) + (SELECT count(*) FROM recovered)
+     + (SELECT count(*) FROM weights) + (SELECT count(*) FROM alerts) AS removed

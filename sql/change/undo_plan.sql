@@ -5,7 +5,8 @@
 SELECT a.id AS action_id, a.check_name, a.action, a.target, a.before, a.after, a.undone_at IS NOT NULL AS undone,
        p.{id} IS NOT NULL AS present, coalesce(p.{id} IS NOT NULL AND {still_holds}, false) AS intact
   FROM (SELECT * FROM healer.action x
-         WHERE x.run_id = $1::bigint AND x.id > $3::bigint AND x.relation <> 'healer.setting'
+         WHERE x.run_id = $1::bigint AND x.id > $3::bigint AND x.relation NOT IN ('healer.setting', 'database')
+           AND x.check_name <> 'generators'
            AND (cardinality($2::text[]) = 0 OR x.check_name = ANY ($2::text[]))
          ORDER BY x.id LIMIT 1000) a
   LEFT JOIN {posts} p ON p.{id} = {action_match}

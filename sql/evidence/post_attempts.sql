@@ -19,5 +19,5 @@ SELECT k.post, 'post_attempts'::text AS ledger,
           greatest({post_attempts_used_at}, {post_attempts_approved_at}, {post_attempts_at}) AS at,
           left({post_attempts_error}, 300) AS note
      FROM {post_attempts} r
-    WHERE r.{post_attempts_key} = {post_attempts_match}
+    WHERE r.{post_attempts_key} = {post_attempts_match}{post_attempts_each}
  ) l

@@ -9,5 +9,5 @@ SELECT k.post, 'post_receipts'::text AS ledger,
    SELECT coalesce(nullif({post_receipts_root}, ''), ({post_receipts_ids})[1]) AS root_id, {post_receipts_at} AS at,
           (SELECT count(DISTINCT i.id) FROM unnest({post_receipts_ids}) AS i (id) WHERE i.id ~ {real}) AS parts
      FROM {post_receipts} r
-    WHERE r.{post_receipts_key} = {post_receipts_match}
+    WHERE r.{post_receipts_key} = {post_receipts_match}{post_receipts_each}
  ) l

@@ -8,5 +8,5 @@ SELECT k.post, 'posted_decisions'::text AS ledger,
  CROSS JOIN LATERAL (
    SELECT {posted_decisions_external_id} AS external_id, {posted_decisions_at} AS at
      FROM {posted_decisions} r
-    WHERE r.{posted_decisions_key} = {posted_decisions_match}
+    WHERE r.{posted_decisions_key} = {posted_decisions_match}{posted_decisions_each}
  ) l

@@ -12,5 +12,5 @@ SELECT k.post, 'posting_attempts'::text AS ledger,
    SELECT {posting_attempts_external_id} AS external_id, lower({posting_attempts_status}) AS status,
           {posting_attempts_at} AS at, left({posting_attempts_error}, 300) AS note
      FROM {posting_attempts} r
-    WHERE r.{posting_attempts_key} = {posting_attempts_match}
+    WHERE r.{posting_attempts_key} = {posting_attempts_match}{posting_attempts_each}
  ) l

@@ -30,7 +30,9 @@ SELECT extract(epoch FROM now() - (SELECT l.at FROM last l))::bigint AS silent_s
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE p.{status} = {posting} LIMIT 10000) c) AS claimed,
        {attempts} AS attempted,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE p.{status} = {posted}
-           AND p.{posted_at_column} > {posted_at_now} - interval '1 day' AND p.{posted_at_column} <= {posted_at_now} LIMIT 10000) d) AS posted_day,
+           AND p.{posted_at_column} > {posted_at_now} - interval '1 day' AND p.{posted_at_column} <= {posted_at_now}
+         -- The order names the index: statistics of a time when all posts were of one day would choose another one.
+         ORDER BY p.{posted_at_column} DESC LIMIT 10000) d) AS posted_day,
        (SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY u.silent_s))::bigint FROM usual u) AS usual_s,
        (SELECT count(*) FROM usual u) AS weeks
   FROM ready r

@@ -1,6 +1,5 @@
 -- Purpose: leaves dead rows that nobody clears away, as a table does whose autovacuum was switched off for a migration
---          and never on again; takes the scaffolding away and lets the planner know the tables. Where the server has pg_stat_statements, it
---          is installed in a schema of its own, as hosted systems do.
+--          and never on again; takes the scaffolding away. Where the server has pg_stat_statements, it is installed in a schema of its own, as hosted systems do.
 -- Parameters: none. Columns: none.
 
 ALTER TABLE public.content_generation_metadata_comprehensive SET (autovacuum_enabled = false);
@@ -24,7 +23,3 @@ BEGIN
         CREATE EXTENSION pg_stat_statements SCHEMA extensions;
     END IF;
 END $$;
-
-ANALYZE public.content_generation_metadata_comprehensive, public.job_heartbeats, public.system_events, public.outcomes,
-        public.generator_weights, public.optimization_events, public.post_receipts, public.post_attempts,
-        public.posting_attempts, sandbox.expectation;

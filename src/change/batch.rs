@@ -184,7 +184,7 @@ impl Batches<'_> {
     fn lock(&mut self, actions: &[&mut Action], from: &str, seen: &str) -> Result<HashSet<String>, Error> {
         let ids: Vec<&str> = actions.iter().map(|action| action.target.as_ref()).collect();
         let times: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.seen).collect();
-        let external: Vec<Option<&str>> = actions.iter().map(|action| action.seen_external_id.as_deref()).collect();
+        let external: Vec<Option<&str>> = actions.iter().map(|action| action.seen_external_id()).collect();
         let names = self
             .names
             .with("from", self.names.get(from).unwrap_or_default().to_owned())
@@ -198,8 +198,8 @@ impl Batches<'_> {
 
     fn write(&mut self, template: Template, actions: &[&Action]) -> Result<HashSet<String>, Error> {
         let ids: Vec<&str> = actions.iter().map(|action| action.target.as_ref()).collect();
-        let reasons: Vec<&str> = actions.iter().map(|action| action.reason.as_ref()).collect();
-        let evidence: Vec<String> = actions.iter().map(|action| action.evidence.to_string()).collect();
+        let reasons: Vec<&str> = actions.iter().map(|action| action.why.reason.as_ref()).collect();
+        let evidence: Vec<String> = actions.iter().map(|action| action.why.evidence.to_string()).collect();
         let evidence: Vec<&str> = evidence.iter().map(String::as_str).collect();
         let decided: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.decided_at()).collect();
         let external: Vec<Option<&str>> = actions.iter().map(|action| action.external_id()).collect();
@@ -231,8 +231,8 @@ impl Batches<'_> {
             let ids: Vec<&str> = of_check.iter().map(|action| action.target.as_ref()).collect();
             let status: Vec<&str> = of_check.iter().map(|_| self.words.from(check)).collect();
             let codes: Vec<&str> = of_check.iter().map(|action| action.code).collect();
-            let reasons: Vec<&str> = of_check.iter().map(|action| action.reason.as_ref()).collect();
-            let evidence: Vec<String> = of_check.iter().map(|action| action.evidence.to_string()).collect();
+            let reasons: Vec<&str> = of_check.iter().map(|action| action.why.reason.as_ref()).collect();
+            let evidence: Vec<String> = of_check.iter().map(|action| action.why.evidence.to_string()).collect();
             let evidence: Vec<&str> = evidence.iter().map(String::as_str).collect();
             let rows = self.session.rows(
                 &statement::HOLD.fill(self.names),

@@ -103,6 +103,14 @@ impl Lease {
         Ok(())
     }
 
+    /// SQL that holds the lease for so many seconds: for what takes longer than a batch. A lease that was lost stays lost.
+    pub fn extension(&self, seconds: i64) -> String {
+        format!(
+            "UPDATE healer.lease SET expires_at = clock_timestamp() + interval '{seconds} seconds' WHERE pass = '{}' AND token = '{}'",
+            self.pass, self.token
+        )
+    }
+
     /// The error for a lease that was lost.
     pub fn lost(&self) -> Error {
         Error::LeaseLost { pass: self.pass }

@@ -5,8 +5,11 @@
 pub mod batch;
 pub mod brake;
 pub mod lease;
+pub mod maintenance;
 pub mod plan;
 pub mod request;
 pub mod resolve;
+pub mod retention;
 pub mod setting;
 pub mod undo;
+pub mod weights;

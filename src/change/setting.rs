@@ -68,14 +68,27 @@ pub fn change(
     if changes.is_empty() {
         return Ok(Vec::new());
     }
+    session.check_stop()?;
+    lease.begin_batch(session)?;
+    let done = write(session, lease, check, r#type, changes)?;
+    session.commit()?;
+    Ok(done)
+}
+
+/// The same in the running transaction.
+pub(super) fn write(
+    session: &mut Session,
+    lease: &Lease,
+    check: &str,
+    r#type: &str,
+    changes: &[SettingChange],
+) -> Result<Vec<String>, Error> {
     let texts = |of: fn(&SettingChange) -> String| changes.iter().map(of).collect::<Vec<_>>();
     let names = texts(|change| change.name.clone());
     let from = texts(|change| change.from.as_ref().map(Value::to_string).unwrap_or_default());
     let to = texts(|change| change.to.to_string());
     let reasons = texts(|change| change.reason.clone());
     let evidence = texts(|change| change.evidence.to_string());
-    session.check_stop()?;
-    lease.begin_batch(session)?;
     let rows = session.rows(
         &statement::SETTING_CHANGE.fill(&Names::default()),
         &[
@@ -89,9 +102,7 @@ pub fn change(
             Param::Int(lease.run),
         ],
     )?;
-    let done = rows.iter().map(|row| row.text("name")).collect::<Result<Vec<_>, _>>()?;
-    session.commit()?;
-    Ok(done)
+    rows.iter().map(|row| row.text("name")).collect()
 }
 
 fn borrowed(texts: &[String]) -> Vec<&str> {

@@ -5,10 +5,11 @@
 
 use serde::Serialize;
 
-use super::lease;
+use super::{lease, weights};
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
+use crate::optimize::content::tables::Tables;
 use crate::posts::evidence::{Kind, Ledgers};
 use crate::posts::mapping::Mapping;
 use crate::report::model::SCHEMA_VERSION;
@@ -143,6 +144,7 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
         }
     }
     known |= settings(start, &mut report, &only)?;
+    known |= generators(start, &mapping, &mut report, &only)?;
     if !known {
         return Err(Error::Refused {
             message: format!(
@@ -206,6 +208,56 @@ fn settings(start: &mut Start, report: &mut UndoReport, only: &[&str]) -> Result
         }
     }
     Ok(!rows.is_empty())
+}
+
+/// Takes back the generator weights that a run changed: all of them, or none, because their sum is what counts. What
+/// later runs of healer made of them is taken back with them. Whether the run changed any.
+fn generators(start: &mut Start, mapping: &Mapping, report: &mut UndoReport, only: &[&str]) -> Result<bool, Error> {
+    let tables = Tables::find(start.settings(), &start.catalog, mapping)?;
+    let session = &mut start.session;
+    let found = if tables.weights.is_readable() {
+        session.begin(Access::ReadOnly, "")?;
+        let found = weights::journalled(session, &tables.names, report.undoes, only)?;
+        session.rollback();
+        found
+    } else {
+        Vec::new()
+    };
+    let (before, group): (Vec<_>, Vec<_>) = found.iter().partition(|change| change.undone);
+    for change in before {
+        report.undone_before += 1;
+        list(report, change.target.clone(), change.action.clone(), "taken back before");
+    }
+    let intact = group.iter().all(|change| change.intact);
+    let done = if group.is_empty() || !intact || report.dry_run {
+        intact
+    } else {
+        let undo = match report.run_id {
+            Some(undo) => undo,
+            None => *report.run_id.insert(open(start, report.undoes)?),
+        };
+        start.session.check_stop()?;
+        weights::take_back(&mut start.session, &tables.names, &group, undo)?
+    };
+    for change in &group {
+        let outcome = match (done, report.dry_run, change.intact) {
+            (true, true, _) => "would be restored",
+            (true, false, _) => "restored",
+            (false, _, true) => "another weight of its group changed since: left alone",
+            (false, _, false) => "changed since: left alone",
+        };
+        if done {
+            report.restored += 1;
+        } else {
+            report.changed_since += 1;
+        }
+        list(report, change.target.clone(), change.action.clone(), outcome);
+    }
+    let weights_moved = |item: &Item| item.action.ends_with("change_setting") && item.target.starts_with("content.");
+    if !report.dry_run && report.run_id.is_some() && (!group.is_empty() || report.items.iter().any(weights_moved)) {
+        weights::note_undo(&mut start.session, &tables.names)?;
+    }
+    Ok(!found.is_empty())
 }
 
 fn list(report: &mut UndoReport, target: String, action: String, outcome: &'static str) {

@@ -220,6 +220,8 @@ impl Relation {
 pub struct Catalog {
     /// The server.
     pub server: Server,
+    /// The limits that healer has learned, as they stand in `healer.setting`: names without their prefix, and JSON text.
+    pub learned: BTreeMap<String, String>,
     relations: BTreeMap<String, Relation>,
     quoted: BTreeMap<String, String>,
 }
@@ -265,7 +267,7 @@ impl Catalog {
         if server.encoding == "SQL_ASCII" {
             session.take_raw_bytes();
         }
-        let quoted = match row.json("quoted")? {
+        let mut quoted = match row.json("quoted")? {
             serde_json::Value::Object(map) => map
                 .into_iter()
                 .filter_map(|(word, literal)| literal.as_str().map(|literal| (word, literal.to_owned())))
@@ -275,13 +277,27 @@ impl Catalog {
         let wanted: Vec<&str> = relations.iter().copied().filter(|name| !name.is_empty()).collect();
         let rows = session
             .rows(&statement::RELATIONS.fill(&empty), &[Param::Texts(&wanted), Param::Text(schema.unwrap_or(""))])?;
+        let mut learned = BTreeMap::new();
+        if server.schema == Some(SCHEMA_VERSION) && server.schema_read {
+            // A failure here must not end the command: it works with what is configured.
+            match session.rows(&statement::TUNING_LEARNED.fill(&empty), &[]) {
+                Ok(rows) => {
+                    for row in &rows {
+                        learned.insert(row.text("name")?, row.text("value")?);
+                        quoted.insert(row.text("word")?, row.text("literal")?);
+                    }
+                }
+                Err(error) if error.stops_the_pass() => return Err(error),
+                Err(error) => log::warn!(target: "healer", "learned limits are not known: {error}"),
+            }
+        }
         session.rollback();
         let mut found = BTreeMap::new();
         for row in &rows {
             let relation = Relation::from_row(row)?;
             found.insert(relation.name.clone(), relation);
         }
-        Ok(Self { server, relations: found, quoted })
+        Ok(Self { server, learned, relations: found, quoted })
     }
 
     /// A relation by its configured name.

@@ -221,6 +221,9 @@ impl ConnectError {
             Self::Rejected { message, .. } if message.contains("startup parameter") => {
                 "the pooler takes no start-up options: remove `options` from the database URL, or PGOPTIONS"
             }
+            Self::Rejected { message, .. } if message.contains("SSL required") => {
+                "it takes TLS only: say sslmode=verify-full with sslrootcert, or at least sslmode=require"
+            }
             Self::Rejected { temporary: true, .. } => "see the server's log; the next run tries again",
             Self::Rejected { .. } => "see the server's log and the database URL",
             Self::WrongKind { .. } => "check target_session_attrs and the list of hosts",
@@ -580,7 +583,7 @@ fn of_server(target: String, sqlstate: &str, message: String, bracketed: bool) -
         "08P01" | "XX000" if lower.contains("max") && (lower.contains("client") || lower.contains("conn")) => {
             ConnectError::TooMany { target, sqlstate: code, message }
         }
-        "08P01" if lower.contains("startup parameter") => {
+        "08P01" if lower.contains("startup parameter") || lower.contains("ssl required") => {
             ConnectError::Rejected { target, sqlstate: code, message, temporary: false }
         }
         _ => {

@@ -151,6 +151,16 @@ impl Row {
         self.get(column)
     }
 
+    /// A `bigint[]` that is never NULL, nor its elements.
+    pub fn ints(&self, column: &str) -> Result<Vec<i64>, Error> {
+        self.get(column)
+    }
+
+    /// A `double precision[]` that is never NULL, with elements that may be.
+    pub fn floats(&self, column: &str) -> Result<Vec<Option<f64>>, Error> {
+        self.get(column)
+    }
+
     /// A `boolean` that is never NULL.
     pub fn bool(&self, column: &str) -> Result<bool, Error> {
         self.get(column)
@@ -227,6 +237,7 @@ impl StopFlag {
 }
 
 /// One connection.
+#[allow(clippy::struct_excessive_bools, reason = "each is one fact of the connection")]
 pub struct Session {
     client: Client,
     limits: Limits,
@@ -238,6 +249,8 @@ pub struct Session {
     round_trips: u64,
     /// Whether the server must not look at the bytes that it sends.
     raw_bytes: bool,
+    /// Whether there is an index for everything that is read of a big table.
+    by_index: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -249,7 +262,17 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Wraps a connection.
     pub fn new(client: Client, limits: Limits, deadline: Instant, stop: StopFlag) -> Self {
-        Self { client, limits, deadline, stop, open: false, reading: false, round_trips: 0, raw_bytes: false }
+        Self {
+            client,
+            limits,
+            deadline,
+            stop,
+            open: false,
+            reading: false,
+            round_trips: 0,
+            raw_bytes: false,
+            by_index: false,
+        }
     }
 
     /// Statements sent so far, one round trip each.
@@ -271,6 +294,12 @@ impl Session {
     /// statement for one byte that is none.
     pub fn take_raw_bytes(&mut self) {
         self.raw_bytes = true;
+    }
+
+    /// Never walks a table that has an index for what is asked, from now on. For databases where every big table has
+    /// them: there the planner walks one only where its statistics are of a time when the table was another.
+    pub fn keep_to_indexes(&mut self) {
+        self.by_index = true;
     }
 
     /// Whether a signal or the deadline asks to stop. Asked between batches, never in one.
@@ -305,6 +334,7 @@ impl Session {
             Access::ReadWrite => "READ WRITE",
         };
         let encoding = if self.raw_bytes { "SET LOCAL client_encoding = 'SQL_ASCII'; " } else { "" };
+        let by_index = if self.by_index { "SET LOCAL enable_seqscan = off; " } else { "" };
         // Never longer than what is left of --timeout, so that the pass ends when it was told to.
         let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
         let statement = self.limits.statement.min(left).as_millis().max(1);
@@ -314,7 +344,7 @@ impl Session {
             "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL TimeZone = 'UTC'; SET LOCAL row_security = off; \
              SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
              SET LOCAL idle_in_transaction_session_timeout = 60000; SET LOCAL cursor_tuple_fraction = 1.0; \
-             SET LOCAL jit = off; {encoding}{extra}"
+             SET LOCAL jit = off; {by_index}{encoding}{extra}"
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
@@ -333,6 +363,7 @@ impl Session {
     pub fn transaction(&mut self, statements: &[Statement]) -> Result<(), Error> {
         let mut sql = String::new();
         for statement in statements {
+            log::trace!(target: "healer::sql", "{}", statement.name());
             sql.push_str(statement.sql().trim_end());
             sql.push_str(";\n");
         }

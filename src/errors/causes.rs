@@ -201,6 +201,22 @@ impl Catalogue {
     }
 }
 
+/// Whether the entries of an operator can be used. The error names the entry by its place, and holds nothing of what
+/// stands in it.
+pub fn check_entries(entries: &[CauseEntry]) -> Result<(), String> {
+    for (place, entry) in entries.iter().enumerate() {
+        let twice = entries[..place].iter().any(|before| before.id == entry.id);
+        let wrong = match Cause::new(entry.clone()) {
+            _ if twice => "has the id of another",
+            Ok(_) => continue,
+            Err(CatalogueError::Empty { .. }) => "has no sqlstate, http, any or all to match by",
+            Err(_) => "has a pattern that is no regular expression, or too large",
+        };
+        return Err(format!("errors.cause, entry {}, {wrong}", place + 1));
+    }
+    Ok(())
+}
+
 fn distinct(entries: &[CauseEntry]) -> Result<(), CatalogueError> {
     for (i, entry) in entries.iter().enumerate() {
         if entries[..i].iter().any(|before| before.id == entry.id) {

@@ -80,7 +80,7 @@ impl Hasher for Identity {
 type ByHash<V> = HashMap<u64, V, BuildHasherDefault<Identity>>;
 
 /// The finalizer of splitmix64.
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -178,6 +178,17 @@ impl<T: Tally> Grouper<T> {
     pub fn add(&mut self, fingerprint: FingerprintRef<'_>, tally: T) {
         let masked = fingerprint.masked;
         self.insert(fingerprint.id.0, fingerprint.context, masked.text(), masked.message().len(), tally);
+    }
+
+    /// Adds one occurrence in place: cheaper than [`Grouper::add`] where a tally is large.
+    pub fn count(&mut self, fingerprint: FingerprintRef<'_>, tally: impl FnOnce(&mut T)) {
+        if let Some(kept) = self.kept.get_mut(&fingerprint.id.0) {
+            tally(&mut kept.tally);
+            return;
+        }
+        let mut one = T::default();
+        tally(&mut one);
+        self.add(fingerprint, one);
     }
 
     /// Distinct fingerprints that are kept.

@@ -2,7 +2,7 @@
 //!
 //! Times are milliseconds since 1970 in the database's clock, given by the caller; nothing here reads a clock.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Quantile of the normal distribution for an interval of 95 %.
 const Z95: f64 = 1.959_963_984_540_054;
@@ -32,7 +32,7 @@ pub struct RateRatio {
 }
 
 /// Whether a rate changed beyond chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The whole interval lies above 1.
@@ -137,7 +137,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Where a pattern stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// Seen for the first time in this window.

@@ -5,7 +5,8 @@
 //! bins of what was said against what came. Ranges are measured by how often they held.
 
 use super::JobForecast;
-use super::history::{History, MICROS_PER_SECOND, Outcome, Run};
+use super::capacity::{CapacityForecast, Sample};
+use super::history::{History, MICROS_PER_SECOND, Outcome, Run, seconds_between};
 use super::{Estimate, SOON_S};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub enum Quantity {
     DurationMs,
     /// Runs until the first one above the limit.
     LimitInRuns,
+    /// Seconds until a resource reaches its limit.
+    TimeUntilS,
 }
 
 /// One checkable statement.
@@ -66,8 +69,8 @@ pub struct Stored {
     pub made_at: i64,
     /// Until when it is about (µs), for claims that have a time.
     pub due_at: Option<i64>,
-    /// The job's time limit in milliseconds at that time.
-    pub limit_ms: f64,
+    /// The limit at that time: of a job in milliseconds, of a resource in its own unit.
+    pub limit: f64,
     /// The claim.
     pub claim: Claim,
 }
@@ -98,7 +101,8 @@ const MAX_FOLLOWING: usize = 1_000;
 /// The claims of a forecast made at `now` (µs) for a job with this time limit (ms).
 pub fn claims(told: &JobForecast, limit_ms: f64, now: i64) -> Vec<Stored> {
     let mut all = Vec::new();
-    let mut add = |due_at, claim| all.push(Stored { job: told.job.clone(), made_at: now, due_at, limit_ms, claim });
+    let mut add =
+        |due_at, claim| all.push(Stored { job: told.job.clone(), made_at: now, due_at, limit: limit_ms, claim });
     // Six hours in µs: exact.
     #[expect(clippy::cast_possible_truncation)]
     let soon = now.saturating_add(SOON_S as i64 * MICROS_PER_SECOND);
@@ -126,6 +130,14 @@ pub fn claims(told: &JobForecast, limit_ms: f64, now: i64) -> Vec<Stored> {
     all
 }
 
+/// The claim of a forecast of a resource made at `now` (µs), if it makes one.
+pub fn resource_claim(told: &CapacityForecast, now: i64) -> Option<Stored> {
+    let until = told.until_s.as_ref()?;
+    let high = until.high?;
+    let claim = Claim::Range { quantity: Quantity::TimeUntilS, low: until.low, high };
+    Some(Stored { job: told.resource.clone(), made_at: now, due_at: None, limit: told.limit, claim })
+}
+
 impl Stored {
     /// What became of it, by the job's later history as seen at `now` (µs); `None` while that cannot be said.
     pub fn settle(&self, history: &History, now: i64) -> Option<Settled> {
@@ -140,9 +152,27 @@ impl Stored {
                 let inside = match quantity {
                     Quantity::DurationMs => (low..=high).contains(&timed(later).next()?),
                     Quantity::LimitInRuns => self.passed_in_time(later, low, high)?,
+                    // Of a resource: no run of a job tells.
+                    Quantity::TimeUntilS => return None,
                 };
                 Some(Settled::Range { inside })
             }
+        }
+    }
+
+    /// What became of a range of the time until a resource reaches its limit, by its later samples (any order) as seen
+    /// at `now` (µs); `None` while it may still hold, and for every other claim.
+    pub fn settle_resource(&self, samples: &[Sample], now: i64) -> Option<Settled> {
+        let Claim::Range { quantity: Quantity::TimeUntilS, low, high } = self.claim else { return None };
+        let reached = samples
+            .iter()
+            .filter(|s| s.at > self.made_at && s.at <= now && s.value >= self.limit)
+            .map(|s| seconds_between(self.made_at, s.at))
+            .min_by(f64::total_cmp);
+        match reached {
+            // It is seen only at the next sample: what was reached just before the range is not told from inside.
+            Some(after) => Some(Settled::Range { inside: (low..=high).contains(&after) }),
+            None => (seconds_between(self.made_at, now) > high).then_some(Settled::Range { inside: false }),
         }
     }
 
@@ -159,7 +189,7 @@ impl Stored {
                 within.peek()?;
                 Some(within.any(|r| r.outcome == Outcome::Failure))
             }
-            Event::ExceedsLimit => timed(later).next().map(|ms| ms > self.limit_ms),
+            Event::ExceedsLimit => timed(later).next().map(|ms| ms > self.limit),
             Event::Missing => {
                 let due = self.due_at?;
                 match later.first() {
@@ -172,7 +202,7 @@ impl Stored {
 
     /// Whether the first run above the limit came within the range; `None` while it may still.
     fn passed_in_time(&self, later: &[Run], low: f64, high: f64) -> Option<bool> {
-        let over = |r: &Run| r.outcome == Outcome::Success && r.duration_ms.is_some_and(|ms| ms > self.limit_ms);
+        let over = |r: &Run| r.outcome == Outcome::Success && r.duration_ms.is_some_and(|ms| ms > self.limit);
         match later.iter().take(MAX_FOLLOWING).position(over) {
             Some(i) => Some((low..=high).contains(&(i as f64 + 1.0))),
             None => (later.len() as f64 > high).then_some(false),
@@ -303,7 +333,7 @@ mod tests {
             job: "posting".to_owned(),
             made_at: 10 * MINUTE,
             due_at: due_minute.map(|m| m * MINUTE),
-            limit_ms: 300_000.0,
+            limit: 300_000.0,
             claim: Claim::Probability { event, p: 0.3, baseline: Some(0.1) },
         }
     }
@@ -367,6 +397,23 @@ mod tests {
         assert_eq!(came(&claim, &[short(11), long(12)], 60), Some(true));
         assert_eq!(came(&claim, &[short(11), short(12), short(13)], 60), None);
         assert_eq!(came(&claim, &[short(11), short(12), short(13), short(14)], 60), Some(false));
+    }
+
+    #[test]
+    fn a_time_until_holds_when_the_limit_is_reached_in_it() {
+        let claim = Stored {
+            limit: 100.0,
+            claim: Claim::Range { quantity: Quantity::TimeUntilS, low: 600.0, high: 1200.0 },
+            ..said(Event::Missing, None)
+        };
+        let at = |minute: i64, value: f64| Sample { at: minute * MINUTE, value };
+        let came = |samples: &[Sample], now: i64| {
+            claim.settle_resource(samples, now * MINUTE).map(|s| s == Settled::Range { inside: true })
+        };
+        assert_eq!(came(&[at(15, 99.0)], 20), None);
+        assert_eq!(came(&[at(9, 100.0), at(15, 99.0), at(25, 100.0)], 26), Some(true));
+        assert_eq!(came(&[at(15, 100.0)], 26), Some(false), "too early");
+        assert_eq!(came(&[at(15, 99.0)], 31), Some(false), "not at all");
     }
 
     #[test]

@@ -59,12 +59,15 @@ pub struct Job {
     pub expected_interval_s: Option<f64>,
     /// Seconds that a run may take.
     pub time_limit_s: f64,
+    /// Spans (µs) in which nobody looked whether it ran: a gap that touches one says nothing of missed runs.
+    #[serde(default)]
+    pub blind: Vec<(i64, i64)>,
 }
 
 impl Job {
     /// A job with no configured interval and the time limit [`DEFAULT_TIME_LIMIT_S`].
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), expected_interval_s: None, time_limit_s: DEFAULT_TIME_LIMIT_S }
+        Self { name: name.into(), expected_interval_s: None, time_limit_s: DEFAULT_TIME_LIMIT_S, blind: Vec::new() }
     }
 
     /// The configured interval in seconds, if it is one that can be reckoned with.
@@ -108,6 +111,9 @@ pub struct SetAside {
     pub future: usize,
     /// Runs that never ended although a later one began.
     pub unfinished: usize,
+    /// Runs with a status that is not known.
+    #[serde(default)]
+    pub unknown_status: usize,
     /// Runs older than the newest [`MAX_RUNS`].
     pub older: usize,
 }

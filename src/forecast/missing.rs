@@ -32,12 +32,25 @@ pub struct Gaps {
     sorted: Vec<f64>,
     last: Option<i64>,
     rate: Rate,
+    blind: Vec<(i64, i64)>,
 }
 
 impl Gaps {
     /// No gap is known yet; `configured_s` is the expected interval in seconds, finite and positive.
     pub fn new(configured_s: Option<f64>) -> Self {
-        Self { configured_s, arrived: VecDeque::new(), sorted: Vec::new(), last: None, rate: Rate::new(PRIOR) }
+        let rate = Rate::new(PRIOR);
+        Self { configured_s, arrived: VecDeque::new(), sorted: Vec::new(), last: None, rate, blind: Vec::new() }
+    }
+
+    /// The same where nobody looked in some spans (µs): gaps that touch one are neither counted nor learned from.
+    #[must_use]
+    pub fn blind_in(mut self, spans: &[(i64, i64)]) -> Self {
+        self.blind = spans.to_vec();
+        self
+    }
+
+    fn unseen(&self, from: i64, to: i64) -> bool {
+        self.blind.iter().any(|(a, b)| *a < to && from < *b)
     }
 
     /// Seconds of one slot; `None` while too few gaps are known and none is configured.
@@ -61,7 +74,7 @@ impl Gaps {
     /// Takes in a start (µs). Returns whether an alarm began.
     pub fn observe(&mut self, started_at: i64) -> bool {
         let mut began = false;
-        if let Some(last) = self.last {
+        if let Some(last) = self.last.filter(|last| !self.unseen(*last, started_at)) {
             let gap = seconds_between(last, started_at);
             for _ in 0..self.empty(gap) {
                 began |= self.rate.observe(true);
@@ -88,7 +101,7 @@ impl Gaps {
     /// The rate as seen at `now` (µs), with the slots that are empty since the last start.
     pub fn rate_at(&self, now: i64) -> Rate {
         let mut rate = self.rate.clone();
-        if let Some(last) = self.last {
+        if let Some(last) = self.last.filter(|last| !self.unseen(*last, now)) {
             for _ in 0..self.empty(seconds_between(last, now)) {
                 rate.observe(true);
             }
@@ -147,6 +160,16 @@ mod tests {
         let next = regular(50, 5 * MINUTE, &mut gaps, 0);
         assert!(gaps.trouble_at(next + MINUTE).is_none());
         assert!(gaps.trouble_at(next + 4 * MINUTE).is_none());
+    }
+
+    #[test]
+    fn a_gap_in_which_nobody_looked_is_no_missed_run_and_teaches_nothing() {
+        let blind = |gaps: Gaps, from| gaps.blind_in(&[(from, from + 3 * DAY)]);
+        let mut gaps = blind(Gaps::new(Some(300.0)), 50 * 5 * MINUTE);
+        let next = regular(50, 5 * MINUTE, &mut gaps, 0);
+        assert!(gaps.trouble_at(next + 2 * DAY).is_none());
+        assert!(!gaps.observe(next + 4 * DAY));
+        assert!((gaps.typical_s().expect("learned") - 300.0).abs() < 1.0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Foretelling, from short and noisy histories, which job will fail, overrun or not come, and when a resource is full.
 //!
 //! Pure: histories go in, [`JobForecast`]s and [`capacity::CapacityForecast`]s come out; no database, no clock, no
-//! randomness. The way of the data: runs → [`history::History::clean`] → [`monitor::Monitor::replay`] → [`forecast`].
+//! randomness (only [`source`], [`resource`] and [`outlook`] talk to the database). The way of the data: runs →
+//! [`history::History::clean`] → [`monitor::Monitor::replay`] → [`forecast`].
 //! Everything shown carries its interval, the number of runs behind it, the plain frequency beside it and its reasons
 //! in words. Below [`MIN_RUNS`] runs it abstains and says so.
 
@@ -14,6 +15,10 @@ pub mod hazard;
 pub mod history;
 pub mod missing;
 pub mod monitor;
+pub mod outlook;
+pub mod resource;
+pub mod settings;
+pub mod source;
 pub mod until;
 pub mod words;
 
@@ -267,7 +272,8 @@ fn estimates(job: &Job, monitor: &Monitor, knowledge: &Knowledge, waited_until: 
         if let Some(interval) = monitor.gaps().typical_s() {
             let trials = (SOON_S / interval).clamp(1.0, MOST_RUNS_SOON);
             let plain = failure.frequency().map(|f| 1.0 - (1.0 - f).powf(trials));
-            let bounds = (failure.any(trials, low), failure.any(trials, high));
+            // Over many runs it is the rate itself that is not known.
+            let bounds = (1.0 - (1.0 - low).powf(trials), 1.0 - (1.0 - high).powf(trials));
             told.any_failure_6h = Some(Estimate::new(failure.any(trials, p), bounds, plain));
         }
         told.reasons.push(words::next_failure(p, low, high, failure.wrong(), failure.trials()));
@@ -513,7 +519,7 @@ mod tests {
             runs in proptest::collection::vec(history::tests::any_run(), 0..80), now in any::<i64>(),
             interval in proptest::option::of(any::<f64>()), limit in any::<f64>()
         ) {
-            let job = Job { name: "any".to_owned(), expected_interval_s: interval, time_limit_s: limit };
+            let job = Job { name: "any".to_owned(), expected_interval_s: interval, time_limit_s: limit, blind: Vec::new() };
             let f = forecast(&job, &runs, &Knowledge::default(), now);
             let json = serde_json::to_value(&f).expect("serialises");
             // A NaN would be written as null where a number must stand.

@@ -88,7 +88,7 @@ impl Monitor {
             limit_ms: job.usable_limit_s() * 1000.0,
             failure: Rate::new(prior),
             skipped: Rate::new(SKIP_PRIOR),
-            gaps: Gaps::new(job.usable_interval_s()),
+            gaps: Gaps::new(job.usable_interval_s()).blind_in(&job.blind),
             durations: Durations::default(),
             recent: VecDeque::with_capacity(RECENT),
             since_failure: 0,

@@ -120,6 +120,7 @@ pub fn set_aside(s: &SetAside) -> Option<String> {
         (s.duplicates, "recorded twice"),
         (s.future, "dated in the future"),
         (s.unfinished, "that never ended"),
+        (s.unknown_status, "with a status that is not known"),
         (s.older, "older than the newest 500"),
     ]
     .into_iter()
@@ -161,7 +162,7 @@ pub fn capacity(c: &CapacityForecast) -> String {
 }
 
 /// A share of a limit.
-fn share(s: f64) -> String {
+pub fn share(s: f64) -> String {
     format!("{:.0} %", s * 100.0)
 }
 

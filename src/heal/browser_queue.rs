@@ -13,8 +13,10 @@ use serde_json::Value;
 use super::circuit_breaker::{missing_sources, number};
 use super::{Check, CheckResult, Observation, Request, Room, Status, ago};
 use crate::change::plan::{Plan, Severity};
+use crate::database::session::Session;
 use crate::database::statement;
 use crate::error::Error;
+use crate::posts::mapping::Mapping;
 use crate::settings::{BrowserQueue as Limits, Settings};
 
 /// The check.
@@ -167,14 +169,15 @@ fn indirect(facts: &Facts, limits: &Limits, notes: Vec<String>) -> Verdict {
     Verdict { status: Status::Warning, found: Some(number), issues: Some(1), summary, notes, request: None }
 }
 
-fn read(room: &mut Room<'_>) -> Result<Facts, Error> {
-    let mut facts = Facts { missing: missing_sources(room.mapping, room.with_schema), ..Facts::default() };
+/// Reads what is known.
+pub fn read(session: &mut Session, mapping: &Mapping, with_schema: bool) -> Result<Facts, Error> {
+    let mut facts = Facts { missing: missing_sources(mapping, with_schema), ..Facts::default() };
     if facts.missing.len() == 2 {
         return Ok(facts);
     }
-    room.session.read()?;
+    session.read()?;
     let mut newest = i64::MAX;
-    for row in &room.session.rows(&statement::BROWSER_QUEUE.fill(&room.mapping.names), &[])? {
+    for row in &session.rows(&statement::BROWSER_QUEUE.fill(&mapping.names), &[])? {
         let (age_s, kind, data) =
             (row.int("age_s")?, row.optional_text("kind")?.unwrap_or_default(), row.json("data")?);
         match row.text("source")?.as_str() {
@@ -209,7 +212,7 @@ impl Check for BrowserQueue {
     }
 
     fn run(&self, room: &mut Room<'_>, _: &mut Plan) -> Result<CheckResult, Error> {
-        let facts = read(room)?;
+        let facts = read(room.session, room.mapping, room.with_schema)?;
         let limits = &room.settings.heal.browser_queue;
         let verdict = judge(&facts, limits);
         let mut result = CheckResult::new(NAME, verdict.status, verdict.found, verdict.summary);

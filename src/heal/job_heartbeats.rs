@@ -168,8 +168,9 @@ fn of_job(job: &Job, limits: &Limits) -> Option<(Status, String)> {
     // A job that runs is not late: it is slow, and has a limit of its own.
     if job.status.as_deref() == Some("running") {
         let running = job.updated_s.filter(|age| *age >= -FUTURE_S).unwrap_or(alive);
-        return (running > limits.running_limit.as_seconds()).then(|| {
-            let words = format!("{name}: running for {} (limit {})", ago(running), limits.running_limit);
+        let limit = limits.running_limits.get(name).unwrap_or(&limits.running_limit);
+        return (running > limit.as_seconds()).then(|| {
+            let words = format!("{name}: running for {} (limit {limit})", ago(running));
             (Status::Warning, format!("{words}: see whether it hangs, and start it again"))
         });
     }

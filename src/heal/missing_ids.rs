@@ -114,20 +114,22 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
             } else {
                 "posted, and no ledger knows its id".to_owned()
             };
-            let (reason, evidence) = shared.of(&judgement, &words);
+            let why = shared.of(&judgement, &words);
             plan.add(Action {
                 check: "missing-ids",
                 change,
                 seen: candidate.posted_at,
-                seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                values: Values { external_id: judgement.external_id.as_deref().map(Box::from), ..Values::default() }
-                    .boxed(),
+                values: Values {
+                    external_id: judgement.external_id.as_deref().map(Box::from),
+                    seen_external_id: candidate.external_id.as_deref().map(Box::from),
+                    ..Values::default()
+                }
+                .boxed(),
                 first_time: candidate.first_time,
                 target: candidate.id.into_boxed_str(),
                 code: "missing_id",
                 known: false,
-                reason,
-                evidence,
+                why,
                 outcome: Outcome::Planned,
             });
         }

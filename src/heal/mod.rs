@@ -15,13 +15,13 @@ pub mod stuck_posts;
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::change::plan::{Plan, Severity};
+use crate::change::plan::{Plan, Severity, Why};
 use crate::database::catalog::Server;
 use crate::database::session::{Access, Row, Session};
 use crate::database::statement::{Names, Statement, Template};
@@ -191,6 +191,9 @@ pub const CHECKS: &[&dyn Check] = &[
 /// Rows that one FETCH brings, and so posts that one statement asks the ledgers about.
 const CHUNK: usize = 1_000;
 
+/// Rows that are counted at once: a signal is answered between two such steps.
+const LONGEST_STEP: u64 = 1_000_000;
+
 /// Runs a query through a cursor in a READ ONLY transaction and hands its rows on, 1,000 at a time. `each` may send
 /// other statements meanwhile; it says whether to go on. Returns how many rows were left when it said no.
 fn stream(
@@ -207,11 +210,30 @@ fn stream(
         let rows = session.rows(&fetch, &[])?;
         let last = rows.len() < CHUNK;
         if !rows.is_empty() && !each(session, &rows)? {
-            let left = session.batch_counts(template.name, "MOVE FORWARD ALL IN candidates")?;
-            return Ok(left.last().copied().unwrap_or(0));
+            return count_rest(session, template.name);
         }
         if last {
             return Ok(0);
+        }
+    }
+}
+
+/// Counts what is left behind the cursor, in steps: each is a statement with a limit of its own, so that many rows do not
+/// need a long one.
+fn count_rest(session: &mut Session, name: &'static str) -> Result<u64, Error> {
+    let (mut step, mut left) = (CHUNK as u64, 0);
+    loop {
+        session.check_stop()?;
+        let begun = Instant::now();
+        let moved = session.batch_counts(name, &format!("MOVE FORWARD {step} IN candidates"))?;
+        let moved = moved.last().copied().unwrap_or(0);
+        left += moved;
+        if moved < step {
+            return Ok(left);
+        }
+        // Twice as many take twice as long: no step comes near the limit, and few round trips count millions.
+        if begun.elapsed() < session.limits().statement / 8 && step < LONGEST_STEP {
+            step *= 2;
         }
     }
 }
@@ -281,12 +303,12 @@ fn only_a_person_ends(code: &str) -> bool {
 
 /// Reasons and evidence, shared between the many actions that have the same.
 #[derive(Default)]
-struct Shared(HashMap<String, (Rc<str>, Rc<Value>)>);
+struct Shared(HashMap<String, Rc<Why>>);
 
 impl Shared {
-    fn of(&mut self, judgement: &Judgement, reason: &str) -> (Rc<str>, Rc<Value>) {
+    fn of(&mut self, judgement: &Judgement, reason: &str) -> Rc<Why> {
         if let Some(known) = self.0.get(reason) {
-            return known.clone();
+            return Rc::clone(known);
         }
         let evidence = json!({
             "verdict": judgement.verdict.word(),
@@ -294,12 +316,12 @@ impl Shared {
             "coverage": judgement.coverage,
             "words": judgement.words,
         });
-        let entry: (Rc<str>, Rc<Value>) = (reason.into(), Rc::new(evidence));
+        let why = Rc::new(Why { reason: reason.into(), evidence });
         // Reasons repeat; a bound keeps one that does not from growing the memory.
         if self.0.len() < 1_000 {
-            self.0.insert(reason.to_owned(), entry.clone());
+            self.0.insert(reason.to_owned(), Rc::clone(&why));
         }
-        entry
+        why
     }
 }
 

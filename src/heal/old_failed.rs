@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Check, CheckResult, Room, Shared, Status, doubt, held_code, listed_ids, orphan_id, stream, with_ledgers};
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Values};
 use crate::database::session::{Access as Transaction, Row, Session};
 use crate::database::statement;
 use crate::error::Error;
@@ -292,19 +292,21 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan, way: &Way, ordered: bool) -> Res
                     if tally.archive > u64::from(limit) {
                         continue;
                     }
-                    let (reason, evidence) = shared.of(&judgement, &format!("failed more than {} ago", settings.after));
+                    let why = shared.of(&judgement, &format!("failed more than {} ago", settings.after));
                     plan.add(Action {
                         check: "old-failed",
                         change,
                         seen: candidate.changed_at,
-                        seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                        values: None,
+                        values: Values {
+                            seen_external_id: candidate.external_id.as_deref().map(Box::from),
+                            ..Values::default()
+                        }
+                        .boxed(),
                         first_time: candidate.first_time,
                         target: candidate.id.into_boxed_str(),
                         code: "archive",
                         known: false,
-                        reason,
-                        evidence,
+                        why,
                         outcome: Outcome::Planned,
                     });
                 }

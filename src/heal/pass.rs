@@ -1,6 +1,7 @@
 //! The pass: detect, decide, brake, apply and record, report. A dry run is the same without the last steps.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use super::{CHECKS, Check, CheckResult, Room, Status, circuit_breaker};
 use crate::change::batch::{Batches, Words};
 use crate::change::brake::{self, Decision, State};
 use crate::change::lease::{Lease, Taken};
-use crate::change::plan::{Action, Change, Outcome, Plan};
+use crate::change::plan::{Action, Change, Outcome, Plan, Why};
 use crate::change::request;
 use crate::database::catalog::Relation;
 use crate::database::session::{Access, Param};
@@ -18,8 +19,10 @@ use crate::error::Error;
 use crate::exit;
 use crate::pass::{self, HEAL, Record};
 use crate::posts::evidence::{Access as LedgerAccess, Ledgers};
+use crate::posts::indexes;
 use crate::posts::mapping::Mapping;
 use crate::report::model::{Counts, Done, Frame, HEALTH_KEYS, PassReport};
+use crate::scaling;
 use crate::settings::{PLAN_CEILING, Settings};
 use crate::start::Start;
 
@@ -41,6 +44,9 @@ pub struct Request {
 pub fn heal(start: &mut Start, request: &Request) -> Result<Done, Error> {
     let checks = select(&request.only, start.settings())?;
     let mapping = start.mapping()?;
+    if indexes::serve_everything(start.settings(), &start.catalog, &mapping) {
+        start.session.keep_to_indexes();
+    }
     let mut pass = Pass::new(start, mapping, request)?;
     if request.dry_run {
         pass.detect(&checks)?;
@@ -305,15 +311,7 @@ impl<'a> Pass<'a> {
             if actions.is_empty() {
                 continue;
             }
-            let words = &self.start.origin.settings.posts.words;
-            let mut batches = Batches {
-                session: &mut self.start.session,
-                lease,
-                names: self.ledgers.names(),
-                size: self.start.origin.settings.database.batch as usize,
-                words: Words { posting: &words.posting, posted: &words.posted, failed: &words.failed },
-            };
-            batches.apply(change, &mut actions)?;
+            batches(self.start, &self.ledgers, lease).apply(change, &mut actions)?;
         }
         Ok(())
     }
@@ -333,7 +331,8 @@ impl<'a> Pass<'a> {
             .map(|action| {
                 let mut hold = action.clone();
                 if let Outcome::Failed(reason) = &action.outcome {
-                    hold.reason = format!("the database refuses the change: {reason}").into();
+                    let reason = format!("the database refuses the change: {reason}").into();
+                    hold.why = Rc::new(Why { reason, evidence: action.why.evidence.clone() });
                 }
                 hold.change = Change::Hold;
                 hold.code = "refused";
@@ -345,16 +344,8 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let mut refused = refused;
-        let words = &self.start.origin.settings.posts.words;
         let mut actions: Vec<&mut Action> = refused.iter_mut().collect();
-        let mut batches = Batches {
-            session: &mut self.start.session,
-            lease,
-            names: self.ledgers.names(),
-            size: self.start.origin.settings.database.batch as usize,
-            words: Words { posting: &words.posting, posted: &words.posted, failed: &words.failed },
-        };
-        batches.apply(Change::Hold, &mut actions)?;
+        batches(self.start, &self.ledgers, lease).apply(Change::Hold, &mut actions)?;
         for hold in &refused {
             if hold.outcome == Outcome::Applied
                 && let Some(result) = self.results.iter_mut().find(|result| result.name == hold.check)
@@ -390,6 +381,9 @@ impl<'a> Pass<'a> {
         let names = &self.mapping.names;
         let session = &mut self.start.session;
         session.check_stop()?;
+        // Every pass looks at the load, so that what follows it (an autoscaler, a forecast) is never older than that.
+        let (settings, catalog) = (&self.start.origin.settings, &self.start.catalog);
+        let advice = scaling::look(session, settings, &self.mapping, catalog)?;
         let mut statements = vec![
             statement::RELEASE_HOLDS.fill(names),
             statement::CLOSE_RECOVERY.fill(names),
@@ -407,7 +401,17 @@ impl<'a> Pass<'a> {
             statements.push(statement::PRUNE.fill(names));
         }
         // One round trip: what a pass costs on a slow line is its round trips.
-        session.transaction(&statements)
+        let Some(advice) = advice else { return session.transaction(&statements) };
+        let tidying = statements.len();
+        statements.extend(scaling::notes(settings, &self.mapping, catalog, &advice));
+        match session.transaction(&statements) {
+            // What is only noted for later takes nothing down with it.
+            Err(error) if !error.stops_the_pass() => {
+                log::warn!(target: "healer", "with the load noted: {error}");
+                session.transaction(&statements[..tidying])
+            }
+            done => done,
+        }
     }
 
     /// Writes the event, healer's heartbeat and the end of the run. What can no longer be written is said, not hidden.
@@ -561,6 +565,19 @@ impl<'a> Pass<'a> {
                 + self.plan.overflow
                 + self.results.iter().map(|result| result.remaining).sum::<u64>(),
         }
+    }
+}
+
+/// What carries actions out in batches.
+fn batches<'a>(start: &'a mut Start, ledgers: &'a Ledgers, lease: &'a Lease) -> Batches<'a> {
+    let settings = &start.origin.settings;
+    let words = &settings.posts.words;
+    Batches {
+        session: &mut start.session,
+        lease,
+        names: ledgers.names(),
+        size: settings.database.batch as usize,
+        words: Words { posting: &words.posting, posted: &words.posted, failed: &words.failed },
     }
 }
 

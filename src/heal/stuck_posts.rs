@@ -255,20 +255,18 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
             let decision = judge(&candidate, of_post, &grounds);
             tally.count(&candidate, &decision, held_code(of_post).is_some());
             if let Some(change) = decision.change {
-                let (reason, evidence) = shared.of(&decision.judgement, &decision.reason);
+                let why = shared.of(&decision.judgement, &decision.reason);
                 let without_id = change == Change::MarkPosted && decision.judgement.external_id.is_none();
                 let action = Action {
                     check: "stuck-posts",
                     change,
                     seen: candidate.claimed_at,
-                    seen_external_id: candidate.external_id.as_deref().map(Box::from),
                     values: values(change, &candidate, &decision.judgement, of_post).boxed(),
                     first_time: candidate.first_time,
                     target: candidate.id.into_boxed_str(),
                     code: decision.code,
                     known: held_code(of_post).is_some(),
-                    reason,
-                    evidence,
+                    why,
                     outcome: Outcome::Planned,
                 };
                 // It is a posted post without an id from then on: its id is looked for at once.
@@ -318,6 +316,7 @@ fn values(change: Change, candidate: &Candidate, judgement: &Judgement, facts: &
         } else {
             None
         },
+        seen_external_id: candidate.external_id.as_deref().map(Box::from),
         decided_at: facts.iter().filter(|fact| fact.kind == Kind::Decided).filter_map(|fact| fact.at).max(),
     }
 }

@@ -64,6 +64,9 @@ pub fn relations(settings: &Settings) -> Vec<&str> {
         &settings.ledgers.post_attempts,
         &settings.ledgers.posting_attempts,
         &settings.ledgers.posted_decisions,
+        &settings.optimize.content.outcomes_table,
+        &settings.optimize.content.weights_table,
+        &settings.optimize.content.events_table,
     ]
 }
 
@@ -86,8 +89,11 @@ pub fn words(settings: &Settings) -> Vec<&str> {
         &posts.posted_at,
         &posts.updated_at,
         &posts.error_message,
+        &settings.optimize.content.weights_table,
     ];
     all.extend(settings.heal.stuck_posts.limits.keys().map(String::as_str));
+    all.extend(settings.optimize.performance.posting.failed_words.iter().map(String::as_str));
+    all.extend(settings.optimize.performance.retention.keep_types.iter().map(String::as_str));
     all
 }
 
@@ -126,9 +132,10 @@ fn is_json(column: &Column) -> bool {
 /// A text key as the type of an id column; keys that the type cannot hold become NULL, and match nothing.
 pub fn key_as(key: &str, column: &Column) -> String {
     match column.base_type.as_str() {
+        // Not one pattern with the numbers of digits: that takes longer than the look-up that it guards.
         "uuid" => format!(
-            "CASE WHEN {key} ~* '^[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}$' \
-             THEN {key}::uuid END"
+            "CASE WHEN {key} LIKE '________-____-____-____-____________' AND {key} !~ '[^0-9a-fA-F-]' \
+             AND length(replace({key}, '-', '')) = 32 THEN {key}::uuid END"
         ),
         "bigint" => format!("CASE WHEN {key} ~ '^-?[0-9]{{1,18}}$' THEN {key}::bigint END"),
         "integer" => format!("CASE WHEN {key} ~ '^-?[0-9]{{1,9}}$' THEN {key}::integer END"),

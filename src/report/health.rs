@@ -3,16 +3,20 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::{ColumnConstraint, Width};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::chart::{Chart, Kind, Series};
 use super::model::{HEALED, SCHEMA_VERSION};
+use super::part::{Ask, Block, Metric, Part};
 use super::table::{self, Look};
+use crate::alert::{PASSES, interval};
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
-use crate::heal::{CHECKS, ago};
-use crate::settings::Span;
+use crate::heal::{CHECKS, Status, ago};
+use crate::settings::{Settings, Span};
 use crate::start::Start;
 
 /// Lines of each list.
@@ -124,6 +128,14 @@ pub struct LastSuccess {
     pub age_seconds: Option<i64>,
     /// How long ago its first recorded run began; `null` where it was never run.
     pub first_run_seconds: Option<i64>,
+    /// Its last run that ended.
+    pub last_run_id: Option<i64>,
+    /// How long ago that was.
+    pub last_run_seconds: Option<i64>,
+    /// How long it took.
+    pub last_duration_ms: Option<i64>,
+    /// Its exit code.
+    pub last_exit_code: Option<i64>,
 }
 
 /// The report.
@@ -230,16 +242,7 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
         part(&mut report, "what the runs stored", stored)?;
         let history = history(start, &mapping.names, &mut report);
         part(&mut report, "what was stuck in the last 30 days", history)?;
-        // Twice the interval: one run that was missed is no news yet. Where a pass was never run at all nobody may
-        // have meant it to, unless a limit was asked for.
-        let usual = start.settings().heal.interval.as_seconds().saturating_mul(2);
-        report.too_old = report.last_success.iter().any(|pass| match (pass.age_seconds, max_age) {
-            (Some(age), limit) => age > limit.map_or(usual, Span::as_seconds),
-            // A first run that is at work just now has not had the time to complete.
-            (None, limit) => {
-                pass.first_run_seconds.map_or(limit.is_some(), |first| first > limit.map_or(usual, Span::as_seconds))
-            }
-        });
+        report.too_old = too_old(&report.last_success, start.settings(), max_age);
     } else {
         report.notes.push(
             "the schema healer is missing, of another version or not readable: runs and held posts are unknown (`healer init`)"
@@ -252,6 +255,26 @@ pub fn read(start: &mut Start, since: Span, max_age: Option<Span>) -> Result<Hea
     report.verdict = verdict(&report);
     report.well = report.verdict == ALL_WELL;
     Ok(report)
+}
+
+/// Whether a pass has not completed for too long: by default twice its interval, as one run that was missed is no news
+/// yet. A pass that runs more rarely than the limit that was asked for is given twice its interval. Where a pass was
+/// never run at all nobody may have meant it to, unless a limit was asked for.
+fn too_old(passes: &[LastSuccess], settings: &Settings, max_age: Option<Span>) -> bool {
+    passes.iter().any(|pass| {
+        let usual = interval(settings, &pass.pass).saturating_mul(2);
+        let limit = match max_age {
+            Some(limit) if pass.pass == "heal" => limit.as_seconds(),
+            Some(limit) => limit.as_seconds().max(usual),
+            None => usual,
+        };
+        match (pass.age_seconds, pass.first_run_seconds) {
+            (Some(age), _) => age > limit,
+            // A first run that is at work just now has not had the time to complete.
+            (None, Some(first)) => first > limit,
+            (None, None) => max_age.is_some(),
+        }
+    })
 }
 
 fn ages(start: &mut Start, names: &Names, report: &mut HealthReport) -> Result<(), Error> {
@@ -333,11 +356,15 @@ fn stored(start: &mut Start, since: Span, report: &mut HealthReport) -> Result<(
             undo: changed.then(|| format!("healer undo {run_id}")),
         });
     }
-    for row in &session.rows(&statement::REPORT_LAST_SUCCESS.fill(&names), &[])? {
+    for row in &session.rows(&statement::REPORT_LAST_SUCCESS.fill(&names), &[Param::Texts(&PASSES)])? {
         report.last_success.push(LastSuccess {
             pass: row.text("pass")?,
             age_seconds: row.optional_int("age_s")?,
             first_run_seconds: row.optional_int("first_s")?,
+            last_run_id: row.optional_int("run")?,
+            last_run_seconds: row.optional_int("run_age_s")?,
+            last_duration_ms: row.optional_int("duration_ms")?,
+            last_exit_code: row.optional_int("exit_code")?,
         });
     }
     Ok(())
@@ -396,14 +423,254 @@ fn verdict(report: &HealthReport) -> String {
     line
 }
 
-/// The report as tables.
-pub fn tables(report: &HealthReport, look: Look) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "healer report health: {}", report.verdict);
-    for pass in &report.last_success {
+/// The part, as it is read alone.
+pub fn part(start: &mut Start, ask: &Ask) -> Result<Part, Error> {
+    Ok(as_part(&read(start, ask.since, ask.max_age)?, ask, false))
+}
+
+/// The part of a report that was read. `within`: it stands in the whole report, which tells of passes and runs itself.
+pub fn as_part(report: &HealthReport, ask: &Ask, within: bool) -> Part {
+    Part {
+        name: "health",
+        verdict: report.verdict.clone(),
+        statuses: statuses(report),
+        well: report.exit_code == 0 && !report.too_old && report.well,
+        has_data: true,
+        too_old: report.too_old,
+        exit_code: report.exit_code,
+        json: serde_json::to_value(report).unwrap_or(Value::Null),
+        text: tables(report, ask.look, within),
+        metrics: metrics(report),
+        blocks: blocks(report),
+        notes: report.notes.clone(),
+    }
+}
+
+/// How things are: what was counted just now, and each check as it last was.
+fn statuses(report: &HealthReport) -> Vec<Status> {
+    let open = [report.stuck_posts, report.missing_ids, report.held_total];
+    let mut statuses: Vec<Status> = open
+        .iter()
+        .map(|posts| match posts {
+            None => Status::Unknown,
+            Some(0) => Status::Ok,
+            Some(_) => Status::Warning,
+        })
+        .collect();
+    if report.too_old {
+        statuses.push(Status::Critical);
+    }
+    statuses.extend(report.checks.iter().flatten().map(|check| status_of(&check.status)));
+    statuses
+}
+
+fn status_of(word: &str) -> Status {
+    match word {
+        "ok" => Status::Ok,
+        "warning" => Status::Warning,
+        "critical" => Status::Critical,
+        _ => Status::Unknown,
+    }
+}
+
+fn metrics(report: &HealthReport) -> Vec<Metric> {
+    let number = |value: Option<i64>| value.map(|value| value as f64);
+    let mut metrics = Vec::new();
+    for check in report.checks.iter().flatten() {
+        let labels = [("check", check.name.as_str())];
+        let level = match status_of(&check.status) {
+            Status::Ok => Some(0.0),
+            Status::Warning => Some(1.0),
+            Status::Critical => Some(2.0),
+            Status::Unknown => None,
+        };
+        metrics.push(Metric::new(
+            "check_status",
+            "How a check was when it last ran: 0 ok, 1 warning, 2 critical. Absent: unknown.",
+            &labels,
+            level,
+        ));
+        metrics.push(Metric::new(
+            "check_findings",
+            "What a check found when it last ran.",
+            &labels,
+            number(check.found),
+        ));
+    }
+    let found =
+        |name: &str| report.checks.iter().flatten().find(|check| check.name == name).and_then(|check| check.found);
+    // The figures of `systemHealth` in the events: what can be counted now is, the rest is as the last run found it.
+    for (key, value) in [
+        ("stuckPosts", report.stuck_posts),
+        ("nullTweetIds", report.missing_ids),
+        ("browserIssues", found("browser-queue")),
+        ("databaseIssues", found("database")),
+        ("circuitBreakerOpen", found("circuit-breaker")),
+    ] {
+        metrics.push(Metric::new("system_health", "The figures of systemHealth.", &[("key", key)], number(value)));
+    }
+    let heal = report.runs.iter().find(|run| run.pass == "heal" && run.duration_ms.is_some());
+    for outcome in ["planned", "applied", "skipped", "failed", "held", "remaining"] {
+        let value = heal.and_then(|run| run.counts[outcome].as_f64());
+        metrics.push(Metric::new(
+            "actions",
+            "Actions of the last heal, by what became of them.",
+            &[("outcome", outcome)],
+            value,
+        ));
+    }
+    metrics.push(Metric::new("held_posts", "Posts held for a person.", &[], number(report.held_total)));
+    metrics.push(Metric::new(
+        "id_recovery_posts",
+        "Posts that wait for their id.",
+        &[],
+        number(report.id_recovery_total),
+    ));
+    metrics
+}
+
+fn blocks(report: &HealthReport) -> Vec<Block> {
+    let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mut blocks = Vec::new();
+    if let Some(ages) = report.posting_ages.as_ref().filter(|ages| !ages.is_empty()) {
+        let fine = ages.iter().map(|step| Some((step.posts - step.stuck) as f64)).collect();
+        let stuck = ages.iter().map(|step| Some(step.stuck as f64)).collect();
+        blocks.push(Block::Chart(Chart {
+            title: "How long posts have been posting".into(),
+            unit: "posts",
+            labels: ages
+                .iter()
+                .map(|step| step.up_to_seconds.map_or_else(|| "longer".into(), |to| format!("< {}", ago(to))))
+                .collect(),
+            kind: Kind::Bars,
+            series: vec![
+                Series::new("within their limit", fine).toned("ok"),
+                Series::new("stuck", stuck).toned("critical"),
+            ],
+            limit: None,
+        }));
+    }
+    if let Some(days) = report.stuck_per_day.as_ref().filter(|days| !days.is_empty()) {
+        blocks.push(Block::Chart(Chart {
+            title: "Found stuck, by day".into(),
+            unit: "posts",
+            labels: days.iter().rev().map(|day| day.day.clone()).collect(),
+            kind: Kind::Bars,
+            series: vec![
+                Series::new("stuck", days.iter().rev().map(|day| Some(day.posts as f64)).collect()).toned("warning"),
+            ],
+            limit: None,
+        }));
+    }
+    if let Some(checks) = report.checks.as_ref().filter(|checks| !checks.is_empty()) {
+        blocks.push(Block::Table(
+            "Checks, as they last ran".into(),
+            text(&["check", "status", "seen", "what was found"]),
+            checks
+                .iter()
+                .map(|check| {
+                    vec![
+                        check.name.clone(),
+                        check.status.clone(),
+                        format!("{} ago", ago(check.age_seconds)),
+                        check.summary.clone(),
+                    ]
+                })
+                .collect(),
+        ));
+    }
+    if !report.held.is_empty() {
+        blocks.push(Block::Table(
+            format!("Held for a person: {}", report.held_total.unwrap_or(0)),
+            text(&["post", "since", "why"]),
+            report
+                .held
+                .iter()
+                .map(|held| vec![held.post.clone(), ago(held.age_seconds), held.reason.clone()])
+                .collect(),
+        ));
+        blocks.push(Block::Text("Decide: healer resolve POST (--posted ID | --queue | --fail)".into()));
+    }
+    if let (Some(total), Some(oldest)) = (report.id_recovery_total, report.id_recovery_oldest_seconds) {
+        blocks.push(Block::Text(format!("{total} posts wait for their id, the oldest for {}.", ago(oldest))));
+    }
+    if let Some(median) = report.median_recovery_seconds {
+        blocks.push(Block::Text(format!(
+            "Half of the stuck posts of the last 30 days were settled within {}.",
+            ago(median)
+        )));
+    }
+    blocks
+}
+
+/// What is open now, in numbers: `3 stuck, 5 without a real id`; empty where nothing is.
+pub fn open_now(report: &HealthReport) -> String {
+    let counts = [
+        (report.stuck_posts, "stuck"),
+        (report.missing_ids, "without a real id"),
+        (report.held_total, "held for a person"),
+    ];
+    let parts: Vec<String> = counts
+        .iter()
+        .filter_map(|(number, what)| number.filter(|number| *number > 0).map(|number| format!("{number} {what}")))
+        .collect();
+    parts.join(", ")
+}
+
+/// The last runs as a block of a page.
+pub fn runs_block(runs: &[Run]) -> Block {
+    let header = ["run", "command", "began", "took", "status", "changed", "failed", "take it back"];
+    let rows = runs
+        .iter()
+        .map(|run| {
+            let number = |key: &str| run.counts[key].as_i64().map_or_else(|| "–".into(), |n| n.to_string());
+            vec![
+                run.run_id.to_string(),
+                run.command.clone(),
+                format!("{} ago", ago(run.age_seconds)),
+                run.duration_ms.map_or_else(|| "–".into(), |ms| format!("{ms} ms")),
+                run.status.clone(),
+                number("applied"),
+                number("failed"),
+                run.undo.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    Block::Table("What each changed, and what takes it back".into(), header.map(str::to_owned).to_vec(), rows)
+}
+
+/// The last runs as a table.
+pub fn runs_table(runs: &[Run], look: Look) -> String {
+    let mut table = table::plain(look, &["run", "command", "began", "status", "changed", "failed", "take it back"]);
+    for run in runs {
+        let number = |key: &str| run.counts[key].as_i64().map_or_else(|| "?".into(), |n| n.to_string());
+        table.add_row(vec![
+            run.run_id.to_string(),
+            run.command.clone(),
+            format!("{} ago", ago(run.age_seconds)),
+            run.status.clone(),
+            number("applied"),
+            number("failed"),
+            run.undo.clone().unwrap_or_default(),
+        ]);
+    }
+    table::text(&table)
+}
+
+/// When each pass last completed, a line each.
+pub fn passes_text(passes: &[LastSuccess], out: &mut String) {
+    for pass in passes {
         let age =
             pass.age_seconds.map_or_else(|| "never completed".into(), |age| format!("completed {} ago", ago(age)));
         let _ = writeln!(out, "pass {}: {age}", pass.pass);
+    }
+}
+
+/// The report as tables; `within` the whole report without what that tells itself.
+fn tables(report: &HealthReport, look: Look, within: bool) -> String {
+    let mut out = table::wrapped(&format!("healer report health: {}", report.verdict), look);
+    if !within {
+        passes_text(&report.last_success, &mut out);
     }
     if let Some(checks) = report.checks.as_ref().filter(|checks| !checks.is_empty()) {
         out.push('\n');
@@ -441,6 +708,10 @@ pub fn tables(report: &HealthReport, look: Look) -> String {
     if !report.held.is_empty() {
         out.push('\n');
         let mut table = table::plain(look, &["held post", "since", "why"]);
+        if let Some(column) = table.column_mut(0) {
+            // A uuid and its margins: an id that is broken cannot be copied.
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(38)));
+        }
         for held in &report.held {
             table.add_row(vec![table::cut(&held.post, 36), ago(held.age_seconds), table::cut(&held.reason, 120)]);
         }
@@ -469,25 +740,12 @@ pub fn tables(report: &HealthReport, look: Look) -> String {
             let _ = writeln!(out, "half of the stuck posts of the last 30 days were settled within {}", ago(median));
         }
     }
-    if !report.runs.is_empty() {
+    if !within && !report.runs.is_empty() {
         out.push('\n');
-        let mut table = table::plain(look, &["run", "command", "began", "status", "changed", "failed", "take it back"]);
-        for run in &report.runs {
-            let number = |key: &str| run.counts[key].as_i64().map_or_else(|| "?".into(), |n| n.to_string());
-            table.add_row(vec![
-                run.run_id.to_string(),
-                run.command.clone(),
-                format!("{} ago", ago(run.age_seconds)),
-                run.status.clone(),
-                number("applied"),
-                number("failed"),
-                run.undo.clone().unwrap_or_default(),
-            ]);
-        }
-        out.push_str(&table::text(&table));
+        out.push_str(&runs_table(&report.runs, look));
     }
     for note in &report.notes {
-        let _ = writeln!(out, "note: {}", table::clean(note));
+        out.push_str(&table::wrapped(&format!("note: {}", table::clean(note)), look));
     }
     out
 }

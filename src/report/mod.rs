@@ -1,5 +1,12 @@
 //! Results: what a command says, as JSON and as tables.
 
+pub mod chart;
+pub mod forecast;
 pub mod health;
+pub mod html;
 pub mod model;
+pub mod part;
+pub mod prometheus;
+pub mod spark;
 pub mod table;
+pub mod whole;

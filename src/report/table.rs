@@ -73,6 +73,27 @@ fn render(table: &Table) -> String {
     out
 }
 
+/// A line of text, broken between words so that it fits; what follows is set in.
+pub fn wrapped(line: &str, look: Look) -> String {
+    let width = usize::from(look.width);
+    let mut out = String::new();
+    let mut length = 0;
+    for word in line.split(' ') {
+        let letters = word.chars().count();
+        if length > 0 && length + 1 + letters > width {
+            out.push_str("\n  ");
+            length = 2;
+        } else if !out.is_empty() {
+            out.push(' ');
+            length += 1;
+        }
+        out.push_str(word);
+        length += letters;
+    }
+    out.push('\n');
+    out
+}
+
 /// Renders a table without trailing blanks.
 pub fn text(table: &Table) -> String {
     render(table)

@@ -9,7 +9,7 @@ use postgres::Client;
 use super::{SandboxError, folder};
 
 /// The files in the order in which they run; later ones build on earlier ones.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 15] = [
     ("010_schema.sql", include_str!("../../sql/sandbox/010_schema.sql")),
     ("020_chance.sql", include_str!("../../sql/sandbox/020_chance.sql")),
     ("030_generators.sql", include_str!("../../sql/sandbox/030_generators.sql")),
@@ -22,14 +22,20 @@ const FILES: [(&str, &str); 12] = [
     ("130_old_failed.sql", include_str!("../../sql/sandbox/130_old_failed.sql")),
     ("140_jobs_and_browser.sql", include_str!("../../sql/sandbox/140_jobs_and_browser.sql")),
     ("900_finish.sql", include_str!("../../sql/sandbox/900_finish.sql")),
+    ("910_settle.sql", include_str!("../../sql/sandbox/910_settle.sql")),
+    ("920_statistics.sql", include_str!("../../sql/sandbox/920_statistics.sql")),
+    ("930_database.sql", include_str!("../../sql/sandbox/930_database.sql")),
 ];
 
-/// What the application reports of itself; it needs the schema `healer`.
-const SIGNALS: (&str, &str) = ("950_signals.sql", include_str!("../../sql/sandbox/950_signals.sql"));
+/// What the application reports of itself and what weeks of passes have noted; it needs the schema `healer`.
+const LATER: [(&str, &str); 2] = [
+    ("950_signals.sql", include_str!("../../sql/sandbox/950_signals.sql")),
+    ("960_histories.sql", include_str!("../../sql/sandbox/960_histories.sql")),
+];
 
 /// Names this filling: it changes with every change of a file, so that a sandbox of an older healer is made anew.
 pub fn name() -> String {
-    let texts = FILES.iter().chain([&SIGNALS]).flat_map(|(_, sql)| sql.bytes());
+    let texts = FILES.iter().chain(&LATER).flat_map(|(_, sql)| sql.bytes());
     format!("healer sandbox {:016x}", folder::fingerprint(texts))
 }
 
@@ -41,8 +47,11 @@ pub fn fill(client: &mut Client) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// Reports what the application would report; run once the schema `healer` exists.
+/// Reports what the application would report, and notes what weeks of passes would have; run once the schema `healer`
+/// exists.
 pub fn signals(client: &mut Client) -> Result<(), SandboxError> {
-    let (file, sql) = SIGNALS;
-    client.batch_execute(sql).map_err(|source| SandboxError::Seed { file, source })
+    for (file, sql) in LATER {
+        client.batch_execute(sql).map_err(|source| SandboxError::Seed { file, source })?;
+    }
+    Ok(())
 }

@@ -157,16 +157,24 @@ pub struct TestDb {
 impl TestDb {
     /// An empty database of `shape`.
     pub fn new(shape: Shape) -> Self {
+        Self::from_template(shape, shape.template())
+    }
+
+    fn from_template(shape: Shape, template: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
 
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // Before 15 there was one way, and no word for it.
         let strategy = if server().major() >= 15 { " STRATEGY file_copy" } else { "" };
-        let template = shape.template();
         SERVER
             .run(&format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}"))
             .unwrap_or_else(|error| panic!("creating {name}: {error:?}"));
         Self { name, shape }
+    }
+
+    /// A copy of another one, to which nobody is connected, with its statistics.
+    pub fn copy_of(other: &Self) -> Self {
+        Self::from_template(other.shape, &other.name)
     }
 
     /// A database of [`Shape::Minimal`] with an edit of [`variant`], or several.

@@ -8,5 +8,6 @@ pub mod poster;
 pub mod posts;
 pub mod program;
 pub mod proxy;
+pub mod receiver;
 pub mod state;
 pub mod tls_cluster;

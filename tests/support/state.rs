@@ -60,7 +60,7 @@ pub fn written(database: &TestDb) -> BTreeMap<String, (i64, i64, i64)> {
 
 /// Waits until everything that ended sessions have counted is in the statistics: they count late. A row of our own,
 /// written after all others had ended, must show.
-fn settle(database: &TestDb) {
+pub fn settle(database: &TestDb) {
     await_true(database, "SELECT count(*) = 0 FROM pg_stat_activity
                            WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'");
     database.run("CREATE TABLE IF NOT EXISTS public.canary (value int)");

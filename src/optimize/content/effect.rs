@@ -20,7 +20,7 @@ const RATIO_LIMIT: f64 = 10.0;
 /// Posts below which no effect is shown: the interval itself is not to be trusted.
 const MIN_POSTS: f64 = 10.0;
 /// Changes that are followed at the same time; older ones are not measured any more.
-pub const CHANGES_FOLLOWED: usize = 16;
+pub const CHANGES_FOLLOWED: usize = 18;
 
 /// An earlier change of weights.
 #[derive(Debug, Clone, PartialEq)]

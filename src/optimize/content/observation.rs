@@ -105,6 +105,8 @@ pub struct Post<'a> {
     pub test: bool,
     /// Its id is missing or a placeholder, so the outcome cannot be its own.
     pub placeholder_id: bool,
+    /// Nobody has collected what it earned.
+    pub no_outcome: bool,
     /// Impressions.
     pub impressions: Option<f64>,
     /// Likes.
@@ -147,6 +149,8 @@ pub struct LeftOut {
     pub outside_window: u64,
     /// Too young to be judged.
     pub immature: u64,
+    /// Old enough, and nobody has collected what they earned.
+    pub no_outcome: u64,
     /// Old enough, but their numbers were read too early.
     pub collected_early: u64,
     /// The objective's numbers were not measured.
@@ -170,6 +174,7 @@ impl LeftOut {
             + self.no_time
             + self.outside_window
             + self.immature
+            + self.no_outcome
             + self.collected_early
             + self.unmeasured
             + self.no_impressions
@@ -410,6 +415,8 @@ impl<'a> Reader<'a> {
             &mut left_out.outside_window
         } else if age < mature {
             &mut left_out.immature
+        } else if post.no_outcome {
+            &mut left_out.no_outcome
         } else if post.collected_at.is_some_and(|collected| collected - posted_at < mature) {
             &mut left_out.collected_early
         } else {

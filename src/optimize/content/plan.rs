@@ -23,6 +23,8 @@ use super::weights::{Infeasible, Slot, Steps, UNITS, fill, from_units, project, 
 
 /// Wish of a viral generator as a multiple of what the model alone would wish.
 const VIRAL_BOOST: f64 = 1.5;
+/// Part of a wish that is the standing weight: far below the smallest probability that the draws can show.
+const STAYING: f64 = 1e-8;
 /// Share of posts without any value from which zeros are modelled apart (and up to which the others are).
 const LEAST_ZEROS: f64 = 0.02;
 /// Weights whose sum is off by this much are as stored rounded, not wrong (ten-thousandths).
@@ -64,6 +66,20 @@ pub enum NoChange {
         subject: &'static str,
         /// Posts that each needs.
         need: u64,
+    },
+    /// A person took the last change back.
+    #[error("a person took back what run {run} did; left alone until {}", until.format("%Y-%m-%d %H:%M UTC"))]
+    TakenBack {
+        /// The run.
+        run: i64,
+        /// Until when nothing is moved.
+        until: DateTime<Utc>,
+    },
+    /// The setting that holds the weights is locked.
+    #[error("{name} is locked; `UPDATE healer.setting SET locked = false WHERE name = '{name}'` lets it move again")]
+    Locked {
+        /// Its name.
+        name: &'static str,
     },
     /// The table has no active row.
     #[error("no active {subject}")]
@@ -200,6 +216,8 @@ pub struct Weights<'a> {
     pub formats: Option<&'a [Standing; 2]>,
     /// Hours 0 to 23; `None` as above.
     pub hours: Option<&'a [Standing; HOURS]>,
+    /// Why a subject is left alone whatever its posts say, by [`Subject::index`].
+    pub kept: [Option<&'a NoChange>; 3],
 }
 
 /// Everything that a subject's decision looks at.
@@ -263,7 +281,10 @@ pub fn decide(evidence: &Evidence, weights: &Weights<'_>, settings: &Settings, n
         (formats, draws.as_ref().map(|draws| draws.formats.as_slice())),
         (hours, draws.as_ref().map(|draws| draws.hours.as_slice())),
     ]
-    .map(|(case, draws)| case.decide(draws, no_change.as_ref(), &mut memory, &mut warnings));
+    .map(|(case, draws)| {
+        let kept = weights.kept[case.subject.index()];
+        case.decide(draws, no_change.as_ref().or(kept), &mut memory, &mut warnings)
+    });
     let mut generators = generators;
     add_bystanders(&mut generators, evidence, weights.arms);
     let typical = |count: &Count| (count.posts > 0).then(|| from_log(count.log_sum / count.posts as f64));
@@ -589,6 +610,8 @@ impl Case<'_> {
                 } else if arm.viral {
                     wish *= VIRAL_BOOST;
                 }
+                // What the favourites may not take yet stays where it is, and does not wander to whoever is least liked.
+                wish += STAYING * from_units(stands);
                 wishing += wish;
                 Some(wish)
             };
@@ -741,7 +764,7 @@ mod tests {
         for post in posts {
             reader.read(&post);
         }
-        decide(&reader.finish(), &Weights { arms, formats: None, hours: None }, &settings, now())
+        decide(&reader.finish(), &Weights { arms, formats: None, hours: None, kept: [None; 3] }, &settings, now())
     }
 
     fn sum(plan: &SubjectPlan) -> i64 {
@@ -897,6 +920,7 @@ mod tests {
             Post { likes: None, ..base },
             Post { likes: Some(-1.0), ..base },
             Post { generator: " ", ..base },
+            Post { no_outcome: true, ..base },
             Post { collected_at: base.posted_at, ..base },
         ];
         let left_out = plan_of(odd, &arms(), Memory::default()).left_out;
@@ -911,10 +935,11 @@ mod tests {
             unmeasured: 1,
             impossible: 1,
             no_generator: 1,
+            no_outcome: 1,
             collected_early: 1,
             too_many_generators: 0,
         };
-        assert_eq!((left_out, left_out.total()), (expected, 11));
+        assert_eq!((left_out, left_out.total()), (expected, 12));
     }
 
     #[test]
@@ -958,7 +983,12 @@ mod tests {
             }
             reader.read(&shown);
         }
-        let plan = decide(&reader.finish(), &Weights { arms: &arms, formats: None, hours: None }, &settings, now());
+        let plan = decide(
+            &reader.finish(),
+            &Weights { arms: &arms, formats: None, hours: None, kept: [None; 3] },
+            &settings,
+            now(),
+        );
         assert!(plan.outcomes[0].harmed, "{:?}", plan.outcomes);
         assert!(plan.warnings[0].contains("healer undo 77"), "{:?}", plan.warnings);
     }

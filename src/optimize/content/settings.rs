@@ -12,6 +12,12 @@ use super::objective::Objective;
 pub struct Settings {
     /// What a post is judged by.
     pub objective: Objective,
+    /// Table of what posts earned; empty for none.
+    pub outcomes_table: String,
+    /// Table of the generator weights; empty for none.
+    pub weights_table: String,
+    /// Table in which applied changes are noted for the system; empty for none.
+    pub events_table: String,
     /// IANA zone in which hours are counted.
     pub zone: String,
     /// Days of posts that are looked at. Three half-lives: what is older counts less than an eighth.
@@ -20,6 +26,8 @@ pub struct Settings {
     pub half_life_days: f64,
     /// Hours that engagement needs before it is judged. A day covers every reader's time zone once.
     pub mature_hours: f64,
+    /// Where outcomes are collected more than once, that time is learned from them instead.
+    pub learn_maturity: bool,
     /// Posts measured in the last 7 days below which nothing is changed.
     pub min_posts: u32,
     /// Measured posts below which a generator keeps its weight.
@@ -62,16 +70,22 @@ pub struct Settings {
     pub fair_start: f64,
     /// Days after which a testing generator is tried again.
     pub testing_rest_days: u32,
+    /// Days for which weights that a person took back by `healer undo` are left alone.
+    pub undo_rest_days: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             objective: Objective::default(),
+            outcomes_table: "outcomes".to_owned(),
+            weights_table: "generator_weights".to_owned(),
+            events_table: "optimization_events".to_owned(),
             zone: "UTC".to_owned(),
             window_days: 90,
             half_life_days: 30.0,
             mature_hours: 24.0,
+            learn_maturity: true,
             min_posts: 20,
             min_posts_per_generator: 3,
             generator_floor: 0.01,
@@ -92,6 +106,7 @@ impl Default for Settings {
             failing_min_posts: 10,
             fair_start: 0.05,
             testing_rest_days: 14,
+            undo_rest_days: 7,
         }
     }
 }
@@ -160,6 +175,8 @@ impl Settings {
         within("lean_points", self.lean_points, 0.0, 1.0, "0 to 1")?;
         within("greed", self.greed, 0.5, 10.0, "0.5 to 10")?;
         within("false_move_rate", self.false_move_rate, 1e-6, 0.5, "0.000001 to 0.5")?;
+        within("testing_rest_days", f64::from(self.testing_rest_days), 0.0, 3_650.0, "0 to 3650")?;
+        within("undo_rest_days", f64::from(self.undo_rest_days), 0.0, 365.0, "0 to 365")?;
         within("draws", f64::from(self.draws), 200.0, 100_000.0, "200 to 100000")?;
         within("viral_f_per_1k", self.viral_f_per_1k, 0.0, 1e6, "0 to 1000000")?;
         within("fair_start", self.fair_start, 0.01, 1.0, "0.01 to 1")?;

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::indexes;
 use super::mapping::{self, Mapping};
 use crate::database::catalog::{Catalog, Column, Relation};
 use crate::database::session::{Param, Session};
@@ -150,9 +151,21 @@ impl Shape<'_> {
             .map_or_else(|| "NULL::timestamptz".into(), |c| mapping::instant("r", c, self.zone))
     }
 
-    fn key(&self, candidates: &[&str]) -> Result<(String, String), String> {
+    /// A further condition that a time column is not older than an interval; empty where there is no such column.
+    fn since(&self, column: &str, interval: &str) -> String {
+        self.column(&[column]).filter(|column| mapping::is_time(column)).map_or_else(String::new, |column| {
+            format!(" AND r.{} > {} - interval '{interval}'", column.quoted, mapping::now_as(column, self.zone))
+        })
+    }
+
+    /// The key of a ledger, what it is compared with, and what makes the server look each key up instead of joining:
+    /// where an index is there to look it up in, a join that reads the whole ledger is never the shorter way.
+    fn key(&self, candidates: &[&str]) -> Result<(String, String, &'static str), String> {
         let column = self.require(candidates)?;
-        Ok((column.quoted.clone(), mapping::key_as("k.post", column)))
+        let is_table = matches!(self.relation.kind.as_str(), "r" | "p" | "m");
+        // A subquery with OFFSET is not pulled up into the query around it.
+        let each = if is_table && indexes::has_index(self.relation, &column.name, None) { " OFFSET 0" } else { "" };
+        Ok((column.quoted.clone(), mapping::key_as("k.post", column), each))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Shape;
 
 pub(super) fn describe(shape: &mut Shape<'_>) -> Result<(), String> {
-    let (key, matching) = shape.key(&["decision_id", "post_id"])?;
+    let (key, matching, each) = shape.key(&["decision_id", "post_id"])?;
     let root = shape.text(&["root_tweet_id", "tweet_id"]);
     let ids = shape
         .column(&["tweet_ids"])
@@ -18,6 +18,7 @@ pub(super) fn describe(shape: &mut Shape<'_>) -> Result<(), String> {
     shape.names.set("post_receipts", relation);
     shape.names.set("post_receipts_key", key);
     shape.names.set("post_receipts_match", matching);
+    shape.names.set("post_receipts_each", each);
     shape.names.set("post_receipts_root", root);
     shape.names.set("post_receipts_ids", ids);
     shape.names.set("post_receipts_at", at);

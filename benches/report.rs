@@ -1,0 +1,153 @@
+//! How long `healer report` takes on a large system, and on a small one beside it.
+//!
+//! `cargo bench --bench report -- [--posts N] [--events N] [--runs N] [--repeat N]`: fills a throwaway Postgres (its binaries
+//! are found as those of the sandbox) with posts, events and a history of runs, then reads the whole report in each format,
+//! each time with a process of its own, as cron and people do. `--page FILE` measures nothing and writes the page of a made-up
+//! week on the sandbox's system instead: what `scripts/screenshots` draws. Needs the feature `sandbox`, which is on by default.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use healer::sandbox::{Cluster, ClusterOptions};
+
+const SCHEMA: &str = include_str!("../sql/sandbox/010_schema.sql");
+
+/// Posts of half a year, nearly all of them posted; events that grow with them; runs of 90 days.
+fn fill(posts: u64, events: u64, runs: u64) -> String {
+    format!(
+        "INSERT INTO public.content_generation_metadata_comprehensive
+           (decision_id, content, decision_type, status, created_at, scheduled_at, posted_at, updated_at, tweet_id, generator_name)
+         SELECT 'post-' || n, repeat('a text of a post ', 8), CASE WHEN n % 7 = 0 THEN 'thread' ELSE 'single' END,
+                s.status, s.at - interval '3 hours', s.at, CASE WHEN s.status = 'posted' THEN s.at END, s.at,
+                CASE WHEN s.status = 'posted' THEN (1700000000000 + n)::text END, 'generator ' || n % 12
+           FROM generate_series(1, {posts}) n
+          CROSS JOIN LATERAL (SELECT now() - interval '180 days' * (n::float8 / {posts}) AS at,
+             CASE WHEN n <= 5 THEN 'posting' WHEN n % 50 = 0 THEN 'failed' WHEN n <= 2000 AND n % 3 = 0 THEN 'queued' ELSE 'posted' END AS status) s;
+         INSERT INTO public.system_events (event_type, event_data, severity, created_at)
+         SELECT CASE WHEN n % 9 = 0 THEN 'POST_SUCCESS' WHEN n % 31 = 0 THEN 'error_post_failure' ELSE 'POSTING_QUEUE_TICK' END,
+                jsonb_build_object('decision_id', 'post-' || n, 'ready_candidates', n % 5), CASE WHEN n % 31 = 0 THEN 'error' ELSE 'info' END,
+                now() - interval '180 days' * (n::float8 / {events})
+           FROM generate_series(1, {events}) n;
+         INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, counts, checks)
+         SELECT w.pass, w.pass, 'bench', t.at, t.at + interval '2 seconds', 'ok', 0,
+                jsonb_build_object('planned', n % 4, 'applied', n % 4, 'skipped', 0, 'failed', 0, 'held', 1, 'remaining', 0),
+                (SELECT jsonb_agg(jsonb_build_object('name', c, 'status', 'ok', 'found', n % 5, 'summary', 'a summary of one line'))
+                   FROM unnest(ARRAY['stuck-posts', 'missing-ids', 'browser-queue', 'database', 'circuit-breaker', 'old-failed', 'job-heartbeats', 'silence']) c)
+           FROM generate_series(1, {runs}) n
+          CROSS JOIN LATERAL (SELECT now() - interval '90 days' * (n::float8 / {runs}) AS at) t
+          CROSS JOIN LATERAL (SELECT (ARRAY['heal', 'heal', 'heal', 'heal', 'optimize-performance', 'optimize-content', 'analyze-errors'])[1 + n % 7] AS pass) w;
+         INSERT INTO healer.action (run_id, check_name, type, action, relation, target, before, after, reason, applied_at)
+         SELECT n, 'stuck-posts', 'stuck_post_recovery', 'reset_status_to_queued', 'content_metadata', 'post-' || n,
+                jsonb_build_object('status', 'posting', 'updated_at', now() - interval '90 days' * (n::float8 / 20000) - interval '40 minutes'),
+                '{{\"status\": \"queued\"}}', 'bench', now() - interval '90 days' * (n::float8 / 20000)
+           FROM generate_series(1, 20000) n;
+         INSERT INTO healer.alert (fingerprint, pass, key, severity, title, detail, next_step, opened_at, last_seen, resolved_at)
+         SELECT n, 'heal', 'k' || n, 'warning', 'a title', 'a detail', 'a step', now() - interval '1 day', now(), CASE WHEN n > 20 THEN now() END
+           FROM generate_series(1, 2000) n"
+    )
+}
+
+/// A week of a system in which something happened, for a page that shows what the charts show: a wave each day, and an outage
+/// of some hours three days ago.
+const WEEK: &str = "
+INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, counts, checks)
+SELECT 'heal', 'heal', 'page', t.at, t.at + make_interval(secs => 0.4 + 0.3 * random() + s.stuck * 0.04), CASE WHEN s.stuck > 12 THEN 'partial' ELSE 'ok' END,
+       CASE WHEN s.stuck > 12 THEN 3 ELSE 0 END,
+       jsonb_build_object('planned', s.stuck, 'applied', least(s.stuck, 12), 'skipped', 0, 'failed', 0, 'held', s.stuck / 6, 'remaining', greatest(s.stuck - 12, 0)),
+       jsonb_build_array(jsonb_build_object('name', 'stuck-posts', 'status', CASE WHEN s.stuck > 12 THEN 'critical' WHEN s.stuck > 0 THEN 'warning' ELSE 'ok' END, 'found', s.stuck, 'summary', s.stuck || ' stuck'),
+         jsonb_build_object('name', 'missing-ids', 'status', 'warning', 'found', (random() * 4)::int + s.stuck / 4, 'summary', 'some'),
+         jsonb_build_object('name', 'old-failed', 'status', 'ok', 'found', (20 + 10 * random())::int, 'summary', 'some'))
+  FROM generate_series(1, 28 * 24) n
+ CROSS JOIN LATERAL (SELECT now() - interval '7 days' + n * interval '15 minutes' AS at) t
+ CROSS JOIN LATERAL (SELECT greatest(0, (2 + 3 * sin(extract(epoch FROM t.at) / 13750) + 2 * random()
+   + CASE WHEN t.at BETWEEN now() - interval '75 hours' AND now() - interval '66 hours' THEN 22 ELSE 0 END)::int) AS stuck) s";
+
+/// Makes the sandbox's sick system with that week behind it, and writes the page that healer makes of it.
+fn page(cluster: &Cluster, path: &str) {
+    cluster.client("postgres").expect("a connection").batch_execute("CREATE DATABASE page").expect("made");
+    let mut client = cluster.client("page").expect("a connection");
+    healer::sandbox::seed::fill(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    client.batch_execute(&healer::schema::sql()).expect("the schema healer");
+    healer::sandbox::seed::signals(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    client.batch_execute(WEEK).expect("a week");
+    let url = cluster.url("page");
+    for arguments in [&["heal"][..], &["heal"], &["report", "--format", "html", "--output", path]] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_healer"))
+            .env_clear()
+            .env("DATABASE_URL", &url)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .output()
+            .expect("healer runs");
+        assert!(matches!(ended.status.code(), Some(0 | 3 | 4)), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+fn number(arguments: &[String], name: &str, usual: u64) -> u64 {
+    let place = arguments.iter().position(|argument| argument == name);
+    place.and_then(|place| arguments.get(place + 1)).and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The median of some runs of one command, in milliseconds.
+fn median(url: &str, format: &str, repeat: u64) -> f64 {
+    let mut took: Vec<f64> = (0..repeat)
+        .map(|_| {
+            let begun = Instant::now();
+            let ended = Command::new(env!("CARGO_BIN_EXE_healer"))
+                .env_clear()
+                .env("DATABASE_URL", url)
+                .args(["report", "--format", format])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .output()
+                .expect("healer runs");
+            let took = begun.elapsed().as_secs_f64() * 1_000.0;
+            let code = ended.status.code();
+            assert!(matches!(code, Some(0 | 4)), "{code:?}: {}", String::from_utf8_lossy(&ended.stderr));
+            took
+        })
+        .collect();
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let (posts, events) = (number(&arguments, "--posts", 2_000_000), number(&arguments, "--events", 5_000_000));
+    let (runs, repeat) = (number(&arguments, "--runs", 12_000), number(&arguments, "--repeat", 7));
+    let folder = std::env::temp_dir().join(format!("healer-bench-report-{}", std::process::id()));
+    let options = ClusterOptions {
+        dir: &folder,
+        filling: "bench",
+        settings: &["shared_buffers=512MB", "max_wal_size=4GB"],
+        remove: true,
+    };
+    let cluster = Cluster::open(&options, &|_| Ok(())).unwrap_or_else(|error| panic!("{error}: {}", error.hint()));
+    if let Some(place) = arguments.iter().position(|argument| argument == "--page") {
+        return page(&cluster, arguments.get(place + 1).expect("--page FILE"));
+    }
+    let mut result = String::new();
+    for (name, posts, events) in [("small", 2_000, 5_000), ("large", posts, events)] {
+        cluster
+            .client("postgres")
+            .expect("a connection")
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("made");
+        let mut client = cluster.client(name).expect("a connection");
+        client.batch_execute(SCHEMA).expect("the shape");
+        client.batch_execute(&healer::schema::sql()).expect("the schema healer");
+        let begun = Instant::now();
+        client.batch_execute(&fill(posts, events, runs)).expect("filled");
+        client.batch_execute("VACUUM ANALYZE").expect("analysed");
+        println!(
+            "{name}: {posts} posts, {events} events, {runs} runs, filled in {:.0} s",
+            begun.elapsed().as_secs_f64()
+        );
+        for format in ["table", "json", "html", "prometheus"] {
+            let ms = median(&cluster.url(name), format, repeat);
+            println!("  report --format {format:<10} {ms:>7.1} ms (median of {repeat})");
+            result.push_str(&format!(" {name}_{format}_ms={ms:.1}"));
+        }
+    }
+    println!("RESULT posts={posts} events={events} runs={runs}{result}");
+}

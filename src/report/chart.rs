@@ -1,0 +1,406 @@
+//! Pictures as SVG: bars and lines over the same steps, with a limit and with intervals where there are any.
+//!
+//! Drawn by hand, not by a library: its colours are classes that the page's style gives a light and a dark meaning, its
+//! texts are real texts, and below each picture stands the same as a table for those who cannot see it.
+
+use std::fmt::Write as _;
+
+use super::html::escape;
+
+/// Width of a picture in its own units: a narrow telephone shows it without making letters too small.
+const WIDTH: f64 = 360.0;
+/// Its height.
+const HEIGHT: f64 = 170.0;
+/// Room for the numbers of the axis.
+const LEFT: f64 = 42.0;
+/// Room at the right.
+const RIGHT: f64 = 8.0;
+/// Room above.
+const TOP: f64 = 8.0;
+/// Room for the labels below.
+const BOTTOM: f64 = 22.0;
+/// Series that are told apart by colour; more share the colours again.
+const COLOURS: usize = 6;
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Bars that stand on each other.
+    Bars,
+    /// Lines, with a band around them where an interval is known.
+    Lines,
+    /// Points with their intervals, one for each label.
+    Points,
+}
+
+/// One series.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// What it is called.
+    pub name: String,
+    /// One value for each label; what was not measured is a gap.
+    pub values: Vec<Option<f64>>,
+    /// From and to of each, where that is known.
+    pub bands: Vec<Option<(f64, f64)>>,
+    /// A meaning that has a colour of its own: `ok`, `warning`, `critical`.
+    pub tone: Option<&'static str>,
+}
+
+impl Series {
+    /// A series of values.
+    pub fn new(name: impl Into<String>, values: Vec<Option<f64>>) -> Self {
+        Self { name: name.into(), values, bands: Vec::new(), tone: None }
+    }
+
+    /// The same with a meaning.
+    #[must_use]
+    pub fn toned(mut self, tone: &'static str) -> Self {
+        self.tone = Some(tone);
+        self
+    }
+}
+
+/// One picture.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    /// What it shows.
+    pub title: String,
+    /// What the numbers are: `posts`, `s`, `%`.
+    pub unit: &'static str,
+    /// One label for each step.
+    pub labels: Vec<String>,
+    /// What is drawn.
+    pub kind: Kind,
+    /// The series.
+    pub series: Vec<Series>,
+    /// A line that must not be crossed, and what it is.
+    pub limit: Option<(String, f64)>,
+}
+
+/// The next round number that is not below a value: 1, 2 or 5 times a power of ten.
+fn ceiling(value: f64) -> f64 {
+    if !value.is_finite() || value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].iter().map(|step| step * power).find(|step| *step >= value).unwrap_or(10.0 * power)
+}
+
+/// A number as short as it can be read.
+pub fn short(value: f64) -> String {
+    let text = match value.abs() {
+        v if v >= 1e9 => return format!("{:.1}G", value / 1e9),
+        v if v >= 1e6 => return format!("{:.1}M", value / 1e6),
+        v if v >= 1e4 => return format!("{:.0}k", value / 1e3),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 1.0 || v == 0.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+impl Chart {
+    /// Whether there is anything to draw.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() || self.series.iter().all(|series| series.values.iter().flatten().next().is_none())
+    }
+
+    fn top(&self) -> f64 {
+        let mut most = self.limit.as_ref().map_or(0.0, |(_, limit)| *limit);
+        if self.kind == Kind::Bars {
+            for step in 0..self.labels.len() {
+                let sum: f64 = self.series.iter().filter_map(|series| series.values.get(step).copied().flatten()).sum();
+                most = most.max(sum);
+            }
+        } else {
+            for series in &self.series {
+                let values = series.values.iter().flatten().copied();
+                let bands = series.bands.iter().flatten().map(|(_, high)| *high);
+                most = values.chain(bands).filter(|value| value.is_finite()).fold(most, f64::max);
+            }
+        }
+        ceiling(most)
+    }
+
+    /// The picture, its legend, and its figures, as HTML.
+    pub fn html(&self) -> String {
+        let mut out = String::from("<figure class=\"chart\">\n");
+        let _ = writeln!(out, "<figcaption>{}</figcaption>", escape(&self.title));
+        let top = self.top();
+        let _ = writeln!(
+            out,
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\" fill=\"currentColor\">",
+            escape(&self.words())
+        );
+        self.axis(&mut out, top);
+        match self.kind {
+            Kind::Bars => self.bars(&mut out, top),
+            Kind::Lines => self.lines(&mut out, top),
+            Kind::Points => self.points(&mut out, top),
+        }
+        if let Some((name, limit)) = &self.limit {
+            let y = height(*limit, top);
+            let _ = writeln!(
+                out,
+                "<line class=\"limit\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"currentColor\" stroke-dasharray=\"4 3\"/>\
+                 <text class=\"small\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"10\">{}</text>",
+                WIDTH - RIGHT,
+                WIDTH - RIGHT,
+                (y - 3.0).max(10.0),
+                escape(name)
+            );
+        }
+        out.push_str("</svg>\n");
+        self.legend(&mut out);
+        self.figures(&mut out);
+        out.push_str("</figure>\n");
+        out
+    }
+
+    /// What a screen reader says of it.
+    fn words(&self) -> String {
+        let mut words = format!("{}, in {}.", self.title, self.unit);
+        for series in &self.series {
+            let values: Vec<f64> = series.values.iter().flatten().copied().collect();
+            if let (Some(last), Some(most)) = (values.last(), values.iter().copied().reduce(f64::max)) {
+                let _ = write!(words, " {}: last {}, at most {}.", series.name, short(*last), short(most));
+            }
+        }
+        words
+    }
+
+    fn axis(&self, out: &mut String, top: f64) {
+        for share in [0.0, 0.5, 1.0] {
+            let y = height(top * share, top);
+            let _ = writeln!(
+                out,
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"currentColor\" stroke-opacity=\"0.15\"/>\
+                 <text class=\"small\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"10\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 5.0,
+                y + 3.5,
+                escape(&short(top * share))
+            );
+        }
+        // First, middle and last: more would run into each other on a telephone.
+        let count = self.labels.len();
+        let places: Vec<usize> = match (self.kind, count) {
+            (_, 0) => Vec::new(),
+            (Kind::Points, count) if count <= 8 => (0..count).collect(),
+            (Kind::Bars, count) if count <= 5 => (0..count).collect(),
+            (Kind::Points, count) => (0..count).step_by(count.div_ceil(8)).collect(),
+            (_, 1) => vec![0],
+            (_, 2) => vec![0, 1],
+            (_, count) => vec![0, count / 2, count - 1],
+        };
+        for place in places {
+            let anchor = match (self.kind, place) {
+                (Kind::Points, _) => "middle",
+                (Kind::Bars, _) if count <= 5 => "middle",
+                (_, 0) => "start",
+                (_, place) if place + 1 == count => "end",
+                _ => "middle",
+            };
+            let label: String = self.labels[place].chars().take(14).collect();
+            let _ = writeln!(
+                out,
+                "<text class=\"small\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" font-size=\"10\">{}</text>",
+                match anchor {
+                    "start" => LEFT,
+                    "end" => WIDTH - RIGHT,
+                    _ => self.middle(place),
+                },
+                HEIGHT - 6.0,
+                escape(&label)
+            );
+        }
+    }
+
+    fn step(&self) -> f64 {
+        (WIDTH - LEFT - RIGHT) / self.labels.len().max(1) as f64
+    }
+
+    fn middle(&self, place: usize) -> f64 {
+        LEFT + (place as f64 + 0.5) * self.step()
+    }
+
+    fn bars(&self, out: &mut String, top: f64) {
+        let width = (self.step() * 0.8).max(0.8);
+        for place in 0..self.labels.len() {
+            let mut below = 0.0;
+            for (number, series) in self.series.iter().enumerate() {
+                let Some(value) = series.values.get(place).copied().flatten().filter(|value| *value > 0.0) else {
+                    continue;
+                };
+                let (y, base) = (height(below + value, top), height(below, top));
+                // What is there is seen, however small beside the others.
+                let tall = (base - y).max(1.0);
+                let _ = writeln!(
+                    out,
+                    "<rect class=\"{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{tall:.1}\"><title>{} {}: {}</title></rect>",
+                    class(number, series),
+                    self.middle(place) - width / 2.0,
+                    base - tall,
+                    escape(&self.labels[place]),
+                    escape(&series.name),
+                    short(value)
+                );
+                below += value;
+            }
+        }
+    }
+
+    fn lines(&self, out: &mut String, top: f64) {
+        for (number, series) in self.series.iter().enumerate() {
+            let class = class(number, series);
+            let mut upper = String::new();
+            let mut lower = Vec::new();
+            for (place, band) in series.bands.iter().enumerate().take(self.labels.len()) {
+                if let Some((low, high)) = band {
+                    let x = self.middle(place);
+                    let _ = write!(upper, "{x:.1},{:.1} ", height(*high, top));
+                    lower.push(format!("{x:.1},{:.1}", height(*low, top)));
+                }
+            }
+            if !lower.is_empty() {
+                lower.reverse();
+                let _ = writeln!(
+                    out,
+                    "<polygon class=\"{class} band\" fill-opacity=\"0.2\" points=\"{upper}{}\"/>",
+                    lower.join(" ")
+                );
+            }
+            // A gap breaks the line: what was not measured is not drawn as if it had been.
+            let mut piece: Vec<(f64, f64)> = Vec::new();
+            let mut pieces = Vec::new();
+            for place in 0..self.labels.len() {
+                match series.values.get(place).copied().flatten().filter(|value| value.is_finite()) {
+                    Some(value) => piece.push((self.middle(place), height(value, top))),
+                    None => pieces.push(std::mem::take(&mut piece)),
+                }
+            }
+            pieces.push(piece);
+            for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                if let [(x, y)] = piece.as_slice() {
+                    let _ = writeln!(out, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");
+                    continue;
+                }
+                let points: Vec<String> = piece.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+                let _ = writeln!(
+                    out,
+                    "<polyline class=\"{class} line\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.8\" points=\"{}\"/>",
+                    points.join(" ")
+                );
+            }
+        }
+    }
+
+    fn points(&self, out: &mut String, top: f64) {
+        let shift = self.step() / (self.series.len() + 1) as f64;
+        for (number, series) in self.series.iter().enumerate() {
+            let class = class(number, series);
+            for place in 0..self.labels.len() {
+                let x = self.middle(place) + shift * (number as f64 - (self.series.len() as f64 - 1.0) / 2.0);
+                if let Some((low, high)) = series.bands.get(place).copied().flatten() {
+                    let _ = writeln!(
+                        out,
+                        "<line class=\"{class} line\" stroke=\"currentColor\" stroke-width=\"2\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>",
+                        height(low, top),
+                        height(high, top)
+                    );
+                }
+                if let Some(value) = series.values.get(place).copied().flatten() {
+                    let _ = writeln!(
+                        out,
+                        "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"3\"><title>{} {}: {}</title></circle>",
+                        height(value, top),
+                        escape(&self.labels[place]),
+                        escape(&series.name),
+                        short(value)
+                    );
+                }
+            }
+        }
+    }
+
+    fn legend(&self, out: &mut String) {
+        if self.series.len() < 2 {
+            return;
+        }
+        out.push_str("<ul class=\"legend\">");
+        for (number, series) in self.series.iter().enumerate() {
+            let _ =
+                write!(out, "<li><span class=\"key {}\"></span>{}</li>", class(number, series), escape(&series.name));
+        }
+        out.push_str("</ul>\n");
+    }
+
+    fn figures(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "<details><summary>figures ({})</summary><div class=\"wide\"><table><thead><tr><th></th>",
+            escape(self.unit)
+        );
+        for series in &self.series {
+            let _ = write!(out, "<th>{}</th>", escape(&series.name));
+        }
+        out.push_str("</tr></thead><tbody>");
+        for (place, label) in self.labels.iter().enumerate() {
+            let _ = write!(out, "<tr><th>{}</th>", escape(label));
+            for series in &self.series {
+                let value = series.values.get(place).copied().flatten();
+                let band = series.bands.get(place).copied().flatten();
+                let text = match (value, band) {
+                    (Some(value), Some((low, high))) => format!("{} ({} to {})", short(value), short(low), short(high)),
+                    (Some(value), None) => short(value),
+                    (None, _) => "–".into(),
+                };
+                let _ = write!(out, "<td>{text}</td>");
+            }
+            out.push_str("</tr>");
+        }
+        out.push_str("</tbody></table></div></details>\n");
+    }
+}
+
+fn height(value: f64, top: f64) -> f64 {
+    let share = (value / top).clamp(0.0, 1.0);
+    HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+}
+
+fn class(number: usize, series: &Series) -> String {
+    series.tone.map_or_else(|| format!("c{}", number % COLOURS), |tone| format!("t-{tone}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(kind: Kind, values: &[Option<f64>]) -> Chart {
+        let labels = (0..values.len()).map(|n| format!("<{n}>")).collect();
+        let mut series = Series::new("a & b", values.to_vec());
+        series.bands = values.iter().map(|value| value.map(|value| (value * 0.5, value * 2.0))).collect();
+        Chart { title: "t".into(), unit: "posts", labels, kind, series: vec![series.clone(), series], limit: None }
+    }
+
+    #[test]
+    fn the_axis_ends_at_a_round_number() {
+        for (value, end) in [(0.0, 1.0), (1.0, 1.0), (3.0, 5.0), (11.0, 20.0), (0.03, 0.05), (f64::NAN, 1.0)] {
+            assert!((ceiling(value) - end).abs() < 1e-12, "{value}");
+        }
+        assert_eq!(short(1_234_567.0), "1.2M");
+        assert_eq!(short(10.0), "10");
+        assert_eq!(short(0.25), "0.25");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_picture_holds_what_is_no_number_or_a_bare_bracket(values in proptest::collection::vec(proptest::option::of(-1e12..1e12_f64), 0..40)) {
+            for kind in [Kind::Bars, Kind::Lines, Kind::Points] {
+                let html = chart(kind, &values).html();
+                proptest::prop_assert!(!html.contains("NaN") && !html.contains("inf\""));
+                proptest::prop_assert!(!html.contains("<0>") && !html.contains("a & b"));
+            }
+        }
+    }
+}

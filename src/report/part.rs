@@ -1,0 +1,89 @@
+//! A part of the report: what it must give, and the list of them. A new part is one file beside this and one line in
+//! [`PARTS`].
+
+use serde_json::Value;
+
+use super::chart::Chart;
+use super::table::Look;
+use crate::error::Error;
+use crate::heal::Status;
+use crate::settings::Span;
+use crate::start::Start;
+
+/// What was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// How far back to look.
+    pub since: Span,
+    /// How old the last success of a pass may be.
+    pub max_age: Option<Span>,
+    /// How tables look.
+    pub look: Look,
+}
+
+/// A figure for Prometheus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name, without the prefix `healer_`.
+    pub name: &'static str,
+    /// What it says; the same wherever the name is used.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: Vec<(&'static str, String)>,
+    /// Its value; what was not measured is not told.
+    pub value: Option<f64>,
+}
+
+impl Metric {
+    /// A figure.
+    pub fn new(name: &'static str, help: &'static str, labels: &[(&'static str, &str)], value: Option<f64>) -> Self {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { name, help, labels, value }
+    }
+}
+
+/// Something on a page.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// A line of text.
+    Text(String),
+    /// A table: its caption, the headings, the rows. A cell that is a status is coloured as one.
+    Table(String, Vec<String>, Vec<Vec<String>>),
+    /// A picture.
+    Chart(Chart),
+}
+
+/// A part as it was read.
+#[derive(Debug)]
+pub struct Part {
+    /// The word of the command line.
+    pub name: &'static str,
+    /// One line.
+    pub verdict: String,
+    /// How things are, for Nagios and `--fail-on`.
+    pub statuses: Vec<Status>,
+    /// Whether nothing needs a look.
+    pub well: bool,
+    /// Whether there is anything to show: a pass that stores it ran at least once.
+    pub has_data: bool,
+    /// Whether a pass has not succeeded for too long.
+    pub too_old: bool,
+    /// The exit code that what could not be read means.
+    pub exit_code: u8,
+    /// The document.
+    pub json: Value,
+    /// The same as text.
+    pub text: String,
+    /// The same as figures.
+    pub metrics: Vec<Metric>,
+    /// The same as blocks of a page.
+    pub blocks: Vec<Block>,
+    /// What could not be read, and what else should be known.
+    pub notes: Vec<String>,
+}
+
+/// How a part is read.
+pub type Read = fn(&mut Start, &Ask) -> Result<Part, Error>;
+
+/// The parts, in their order.
+pub const PARTS: &[(&str, Read)] = &[("health", super::health::part), ("forecast", super::forecast::part_of_whole)];

@@ -1,0 +1,401 @@
+//! `report`: the whole of it in each format, with and without anything stored, and held to what each format demands.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::{Shape, TestDb};
+use crate::support::program::{Healer, Ran, fingerprint};
+
+/// A text that would be a script, a tag, an attribute's end and a line of another format, if anything took it for one.
+const NASTY: &str = "<script>alert(\"x\")</script> \\ '{a=\"b\"}\n# TYPE x gauge";
+
+/// A database in which something happened: stuck posts, some of them with nasty ids and errors, passes that ran, an alert.
+fn lived_in(shape: Shape) -> TestDb {
+    let database = TestDb::new(shape);
+    Healer::on(&database, &["init"]).run().expect(0);
+    let posts = shape.posts_table();
+    let quoted = NASTY.replace('\'', "''");
+    database.run(&format!(
+        "INSERT INTO {posts} (decision_id, content, status, created_at, scheduled_at, updated_at)
+         SELECT 'post ' || n, '{quoted}', 'posting', now() - interval '3 hours', now() - interval '2 hours', now() - interval '70 minutes'
+           FROM generate_series(1, 4) n;
+         INSERT INTO {posts} (decision_id, content, status, created_at, updated_at, posted_at, tweet_id)
+         SELECT 'done ' || n, 'x', 'posted', now() - interval '1 day' * n, now() - interval '1 day' * n, now() - interval '1 day' * n, n::text
+           FROM generate_series(1, 6) n;
+         INSERT INTO public.job_heartbeats (job_name, last_run_status, consecutive_failures, last_error, updated_at)
+         VALUES ('job {quoted}', 'failure', 12, '{quoted}', now())"
+    ));
+    Healer::on(&database, &["heal"]).run();
+    Healer::on(&database, &["heal"]).run();
+    database.run(&format!(
+        "INSERT INTO healer.held_post (post, check_name, status, code, reason) VALUES ('held {quoted}', 'stuck-posts', 'posting', 'x', '{quoted}');
+         INSERT INTO healer.alert (fingerprint, pass, key, severity, title, detail, next_step, opened_at, last_seen)
+         VALUES ('f', 'heal', 'k', 'critical', '{quoted}', '{quoted}', '{quoted}', now() - interval '1 hour', now());
+         INSERT INTO healer.alert_channel (name, failing_since, failures, last_error) VALUES ('ops', now(), 2, '{quoted}')"
+    ));
+    database
+}
+
+fn schema() -> (boon::Schemas, boon::SchemaIndex) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+    let text = std::fs::read_to_string(path).expect("the schema is in the repository");
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    compiler.enable_format_assertions();
+    compiler
+        .add_resource("file:///report.json", serde_json::from_str(&text).expect("the schema is JSON"))
+        .expect("the schema is one");
+    let index = compiler.compile("file:///report.json", &mut schemas).expect("the schema compiles");
+    (schemas, index)
+}
+
+#[track_caller]
+fn valid(document: &Value) {
+    let (schemas, index) = schema();
+    schemas.validate(document, index).unwrap_or_else(|error| panic!("{error:#}\n{document:#}"));
+}
+
+#[test]
+fn every_document_is_what_the_schema_in_the_repository_says() {
+    for shape in Shape::ALL {
+        let database = lived_in(shape);
+        for part in [&["report", "--format", "json"][..], &["report", "health", "--format", "json"]] {
+            let document = Healer::on(&database, part).run().json();
+            valid(&document);
+        }
+    }
+    let empty = TestDb::new(Shape::Minimal);
+    valid(&Healer::on(&empty, &["report", "--format", "json"]).run().expect(0).json());
+    Healer::on(&empty, &["init"]).run().expect(0);
+    valid(&Healer::on(&empty, &["report", "--format", "json"]).run().expect(0).json());
+    valid(&Healer::at("postgres://x@127.0.0.1:1/none", &["report", "--format", "json"]).run().expect(75).json());
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_report() {
+    let (schemas, index) = schema();
+    let database = lived_in(Shape::Minimal);
+    let good = Healer::on(&database, &["report", "--format", "json"]).run().json();
+    let changes: [(&str, Value); 4] = [
+        ("/schemaVersion", json!(2)),
+        ("/verdict", json!(null)),
+        ("/alerts/0/severity", json!("grave")),
+        ("/parts/health/stuckPosts", json!("0")),
+    ];
+    for (pointer, value) in changes {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is there")) = value;
+        assert!(schemas.validate(&bad, index).is_err(), "{pointer}");
+    }
+    let mut more = good;
+    more["surprise"] = json!(1);
+    assert!(schemas.validate(&more, index).is_err());
+}
+
+#[test]
+fn the_whole_report_says_what_is_wrong_first_and_fits_eighty_columns() {
+    let database = lived_in(Shape::Full);
+    let text = Healer::on(&database, &["report"]).run().stdout;
+    assert!(text.starts_with("healer report: 1") || text.starts_with("healer report: 2"), "{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+    for words in [
+        "pass heal: completed",
+        "TRENDS of the last",
+        "OPEN ALERT",
+        "channel ops fails",
+        "healer report health:",
+        "healer undo",
+    ] {
+        assert!(text.contains(words), "{words} is missing:\n{text}");
+    }
+    assert!(text.contains('█') && text.contains('▁'), "sparklines: {text}");
+    // Everything stored is one day old at most: with a shorter look back there are fewer runs, never more.
+    let short = Healer::on(&database, &["report", "--since", "1s", "--format", "json"]).run().json();
+    assert!(
+        short["runs"].as_array().is_some_and(Vec::is_empty)
+            || short["runs"].as_array().is_some_and(|runs| runs.len() <= 2)
+    );
+}
+
+#[test]
+fn a_report_writes_nothing_in_any_format() {
+    let database = lived_in(Shape::Minimal);
+    let before = fingerprint(&database);
+    for format in ["table", "json", "html", "prometheus"] {
+        Healer::on(&database, &["report", "--format", format]).run();
+    }
+    assert_eq!(fingerprint(&database), before);
+}
+
+#[test]
+fn an_empty_database_gives_a_whole_report_in_each_format() {
+    let database = TestDb::new(Shape::Minimal);
+    for format in ["table", "json", "html", "prometheus"] {
+        let ran = Healer::on(&database, &["report", "--format", format]).run().expect(0);
+        assert!(!ran.stdout.is_empty() && !ran.stdout.contains("NaN"), "{format}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn only_the_report_has_pages_and_figures() {
+    let database = TestDb::new(Shape::Minimal);
+    for format in ["html", "prometheus"] {
+        let ran = Healer::on(&database, &["heal", "--dry-run", "--format", format]).run().expect(2);
+        assert!(ran.stderr.contains("are for `report`"), "{}", ran.stderr);
+    }
+}
+
+fn page(database: &TestDb) -> String {
+    Healer::on(database, &["report", "--format", "html"]).run().stdout
+}
+
+#[test]
+fn the_page_brings_no_script_and_takes_what_the_database_holds_as_text() {
+    let database = lived_in(Shape::Full);
+    let page = page(&database);
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains("default-src 'none'"), "a policy of its own");
+    for forbidden in ["<script", "javascript:", " style=\"", " onload", "src=", "@import", "url("] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"), "it is shown as what it is");
+    assert!(page.contains("<svg ") && page.contains("aria-label"));
+}
+
+/// A program of the system, or none: then the test says so and ends.
+fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|candidate| candidate.is_file());
+    if found.is_none() {
+        eprintln!("SKIPPED: none of {names:?} is installed (scripts/need names the package)");
+    }
+    found
+}
+
+#[test]
+fn the_page_is_drawn_by_a_real_browser_without_an_error_and_without_overflow() {
+    let Some(browser) = program(&["chromium", "chromium-browser", "google-chrome"]) else { return };
+    let database = lived_in(Shape::Full);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.html");
+    std::fs::write(&file, page(&database)).expect("written");
+    // The page forbids scripts, as it should; what measures it is another page, which shows it in a frame of each width.
+    // Frames of files are strangers to each other, so the measuring page is given the page itself, policy and all, and
+    // asks the browser about the result: a policy that was broken, or a script that ran, is an error on its console.
+    for width in [360, 1_440] {
+        let ran = Command::new(&browser)
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"])
+            .args(["--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000"])
+            .arg(format!("--window-size={width},900"))
+            .arg(format!("--user-data-dir={}", folder.path().join(format!("profile-{width}")).display()))
+            .arg(format!("--screenshot={}", folder.path().join(format!("{width}.png")).display()))
+            .arg(format!("file://{}", file.display()))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the browser runs");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!said.contains("CONSOLE"), "{said}");
+        let picture = std::fs::read(folder.path().join(format!("{width}.png"))).expect("a screenshot");
+        assert!(picture.len() > 5_000, "{} bytes of picture", picture.len());
+    }
+    assert_eq!(overflow(&browser, &file, folder.path()), json!({ "360": 0, "1440": 0 }));
+}
+
+/// How far the page is wider than a window of each width, as the browser itself says: asked through its debugging pipe
+/// there is no script in the page.
+fn overflow(browser: &Path, file: &Path, folder: &Path) -> Value {
+    let html = std::fs::read_to_string(file).expect("the page");
+    // The same page without its policy, in frames of the two widths, and a script beside them that measures.
+    let start = html.find("<meta http-equiv").expect("a policy");
+    let end = start + html[start..].find('>').expect("its end") + 1;
+    let bare = format!("{}{}", &html[..start], &html[end..]);
+    let frame = |width: u32| {
+        format!(
+            "<iframe id=\"f{width}\" width=\"{width}\" height=\"800\" srcdoc=\"{}\"></iframe>",
+            bare.replace('&', "&amp;").replace('"', "&quot;")
+        )
+    };
+    let measure = "<script>onload = () => { const over = {};
+        for (const width of [360, 1440]) { const page = document.getElementById('f' + width).contentDocument.documentElement;
+          over[width] = Math.max(0, page.scrollWidth - width); }
+        document.body.innerHTML = '<pre id=out>' + JSON.stringify(over) + '</pre>'; }</script>";
+    let path = folder.join("measure.html");
+    let mut out = std::fs::File::create(&path).expect("created");
+    write!(out, "<!doctype html><style>iframe{{border:0}}</style><body>{}{}{measure}", frame(360), frame(1_440))
+        .expect("written");
+    drop(out);
+    let ran = Command::new(browser)
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--dump-dom",
+            "--hide-scrollbars",
+        ])
+        .args(["--window-size=2000,1200", "--virtual-time-budget=3000"])
+        .arg(format!("--user-data-dir={}", folder.join("profile-measure").display()))
+        .arg(format!("file://{}", path.display()))
+        .stdin(Stdio::null())
+        .output()
+        .expect("the browser runs");
+    let dom = String::from_utf8_lossy(&ran.stdout);
+    let text = dom.split("<pre id=\"out\">").nth(1).and_then(|rest| rest.split('<').next());
+    serde_json::from_str(
+        text.unwrap_or_else(|| panic!("no measure in {} bytes: {}", dom.len(), String::from_utf8_lossy(&ran.stderr))),
+    )
+    .expect("the measure is JSON")
+}
+
+/// One sample as an independent reader finds it: name, labels, value.
+type Sample = (String, Vec<(String, String)>, f64);
+
+/// Reads the text format as its specification has it; panics at whatever is not in it.
+fn samples(text: &str) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, mut rest) = line.split_at(line.find(['{', ' ']).expect("a name"));
+        let mut labels = Vec::new();
+        if let Some(inside) = rest.strip_prefix('{') {
+            rest = inside;
+            while !rest.starts_with('}') {
+                rest = rest.trim_start_matches(',');
+                let (label, after) = rest.split_once("=\"").expect("a label");
+                let mut value = String::new();
+                let mut letters = after.char_indices();
+                let end = loop {
+                    match letters.next().expect("the end of a label") {
+                        (place, '"') => break place + 1,
+                        (_, '\\') => match letters.next().expect("an escape").1 {
+                            'n' => value.push('\n'),
+                            c @ ('"' | '\\') => value.push(c),
+                            c => panic!("\\{c} is no escape"),
+                        },
+                        (_, c) => value.push(c),
+                    }
+                };
+                labels.push((label.to_owned(), value));
+                rest = &after[end..];
+            }
+            rest = &rest[1..];
+        }
+        samples.push((name.to_owned(), labels, rest.trim().parse().expect("a number")));
+    }
+    samples
+}
+
+#[test]
+fn the_figures_are_valid_whole_and_say_when_each_pass_last_succeeded() {
+    let database = lived_in(Shape::Full);
+    let text = Healer::on(&database, &["report", "--format", "prometheus"]).run().stdout;
+    let found = samples(&text);
+    let value = |name: &str, label: &str| {
+        found
+            .iter()
+            .find(|(found, labels, _)| found == name && labels.iter().any(|(_, value)| value == label))
+            .map(|(_, _, value)| *value)
+    };
+    let now = chrono::Utc::now().timestamp() as f64;
+    for name in ["healer_last_run_timestamp_seconds", "healer_last_success_timestamp_seconds"] {
+        let at = value(name, "heal").unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!((now - at).abs() < 120.0, "{name} {at} {now}");
+    }
+    assert_eq!(value("healer_system_health", "nullTweetIds"), Some(0.0));
+    assert!(value("healer_check_findings", "stuck-posts").is_some() && value("healer_actions", "applied").is_some());
+    assert!(value("healer_alerts_open", "critical").is_some_and(|open| open >= 1.0));
+    assert!(value("healer_check_status", "browser-queue").is_none(), "what is unknown is not told: {text}");
+    let mut keys: Vec<String> = found.iter().map(|(name, labels, _)| format!("{name}{labels:?}")).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "no sample twice");
+    let Some(promtool) = program(&["promtool"]) else { return };
+    let (code, said) = fed(&promtool, &["check", "metrics"], &text);
+    assert_eq!((code, said.as_str()), (0, ""), "{text}");
+}
+
+fn fed(program: &Path, arguments: &[&str], input: &str) -> (i32, String) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("written");
+    let ended = child.wait_with_output().expect("it ends");
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (ended.status.code().unwrap_or(-1), said)
+}
+
+#[test]
+fn whoever_reads_the_figures_while_they_are_written_sees_a_whole_file() {
+    let database = lived_in(Shape::Minimal);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("healer.prom");
+    let write = || -> Ran {
+        Healer::on(&database, &["report", "--format", "prometheus", "--output", &path.display().to_string()]).run()
+    };
+    write();
+    let writing = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..10 {
+                write();
+            }
+            writing.store(false, std::sync::atomic::Ordering::SeqCst);
+        });
+        let mut reads = 0;
+        while writing.load(std::sync::atomic::Ordering::SeqCst) {
+            let text = std::fs::read_to_string(&path).expect("always there");
+            assert!(text.ends_with('\n') && samples(&text).len() > 10, "{text}");
+            reads += 1;
+        }
+        assert!(reads > 0);
+    });
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("read").collect();
+    assert_eq!(left.len(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn the_example_rules_are_valid_and_the_dashboard_asks_for_figures_that_there_are() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let database = lived_in(Shape::Full);
+    let text = Healer::on(&database, &["report", "--format", "prometheus"]).run().stdout;
+    let told: std::collections::BTreeSet<String> = samples(&text).into_iter().map(|(name, _, _)| name).collect();
+    let named = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("healer_"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let dashboard = std::fs::read_to_string(deploy.join("grafana/healer.json")).expect("the dashboard");
+    let document: Value = serde_json::from_str(&dashboard).expect("it is JSON");
+    assert!(document["panels"].as_array().is_some_and(|panels| panels.len() >= 6));
+    let rules = std::fs::read_to_string(deploy.join("prometheus/healer.rules.yml")).expect("the rules");
+    for name in named(&dashboard).iter().chain(&named(&rules)) {
+        assert!(told.contains(name), "{name} is in no report");
+    }
+    let Some(promtool) = program(&["promtool"]) else { return };
+    let path = deploy.join("prometheus/healer.rules.yml").display().to_string();
+    let (code, said) = fed(&promtool, &["check", "rules", &path], "");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_nagios_line_has_the_figures_of_the_checks() {
+    let database = lived_in(Shape::Full);
+    let ran = Healer::on(&database, &["report", "--nagios"]).run();
+    let (words, figures) = ran.stdout.split_once(" | ").unwrap_or_else(|| panic!("{}", ran.stdout));
+    assert!(words.starts_with("HEALER CRITICAL - "), "{words}");
+    assert!(figures.contains("'stuck-posts'=") && figures.contains("'browser-queue'=U;;;0"), "{figures}");
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(ran.stdout.lines().count(), 1);
+}
