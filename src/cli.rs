@@ -207,6 +207,12 @@ pub enum ReportPart {
     All,
     /// Stuck, held and recovering posts, and the last runs.
     Health,
+    /// Jobs, posting and what the database needs, as `optimize performance` found it last.
+    Performance,
+    /// The weights of generators, formats and hours, and what they stand on.
+    Content,
+    /// What is going wrong, as `analyze-errors` found it.
+    Errors,
     /// What will fail, be late or be full, and how good such forecasts were.
     Forecast,
 }

@@ -25,6 +25,7 @@ use crate::report::model::{Done, PassReport};
 use crate::report::part::Ask;
 use crate::report::table::{self, Look};
 use crate::report::whole::{self, Whole};
+use crate::report::{content as content_report, errors as errors_report, performance as performance_report};
 use crate::report::{forecast, health, html, model, prometheus};
 use crate::schema;
 use crate::start::{self, Origin, Start};
@@ -398,6 +399,9 @@ fn report(start: &mut Start, global: &Global, args: &crate::cli::Report, report_
     let (name, whole) = match args.part {
         ReportPart::All => ("all", whole::read(start, &ask)?),
         ReportPart::Health => ("health", Whole::of(health::part(start, &ask)?, start)),
+        ReportPart::Performance => ("performance", Whole::of(performance_report::part(start, &ask)?, start)),
+        ReportPart::Content => ("content", Whole::of(content_report::part(start, &ask)?, start)),
+        ReportPart::Errors => ("errors", Whole::of(errors_report::part(start, &ask)?, start)),
         ReportPart::Forecast => ("forecast", Whole::of(forecast::part(start, &ask)?, start)),
     };
     let exit_code = exit::strongest([

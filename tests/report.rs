@@ -122,6 +122,68 @@ fn the_whole_report_says_what_is_wrong_first_and_fits_eighty_columns() {
     );
 }
 
+/// The sandbox after each of the four passes.
+fn after_all_passes() -> TestDb {
+    let database = TestDb::new(Shape::Minimal);
+    database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    let mut client = database.client();
+    healer::sandbox::seed::fill(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    Healer::on(&database, &["init"]).run().expect(0);
+    healer::sandbox::seed::signals(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    drop(client);
+    Healer::on(&database, &["heal"]).run().expect(3);
+    Healer::on(&database, &["optimize"]).run().expect(0);
+    Healer::on(&database, &["analyze-errors"]).run().expect(0);
+    database
+}
+
+#[test]
+fn each_part_shows_what_its_pass_stored_and_the_whole_has_them_all() {
+    let database = after_all_passes();
+    let before = fingerprint(&database);
+    for (part, words) in [
+        ("performance", &["archive_export", "has used 95 % of its", "MEDIAN"][..]),
+        ("content", &["contrarian", "thread", "WEIGHT"]),
+        ("errors", &["errors of", "rateLimiter:rate_limit", "health 56"]),
+        ("forecast", &["trend_refresh"]),
+    ] {
+        let text = Healer::on(&database, &["report", part]).run().expect(0).stdout;
+        assert!(text.starts_with(&format!("healer report {part}: ")), "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word} is missing:\n{text}");
+        }
+        let document = Healer::on(&database, &["report", part, "--format", "json"]).run().expect(0).json();
+        assert_eq!((&document["part"], &document["status"]), (&json!(part), &json!("ok")), "{document:#}");
+    }
+    let whole = Healer::on(&database, &["report", "--format", "json"]).run().expect(0).json();
+    valid(&whole);
+    let parts: Vec<&str> = whole["parts"].as_object().expect("parts").keys().map(String::as_str).collect();
+    assert_eq!(parts, ["content", "errors", "forecast", "health", "performance"]);
+    for line in Healer::on(&database, &["report"]).run().expect(0).stdout.lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+    let page = page(&database);
+    for picture in ["Durations by job", "Weights of generators over time", "Weight of each hour", "Errors a day"] {
+        assert!(page.contains(picture), "{picture}");
+    }
+    assert_eq!(fingerprint(&database), before, "a report writes nothing");
+}
+
+#[test]
+fn a_part_that_cannot_be_read_says_so_and_the_others_are_shown() {
+    let database = lived_in(Shape::Minimal);
+    for part in ["performance", "content", "errors"] {
+        let text = Healer::on(&database, &["report", part]).run().expect(0).stdout;
+        assert!(text.contains("nothing is known yet"), "{text}");
+    }
+    database.run("ALTER TABLE healer.performance_sample RENAME TO gone");
+    let broken = Healer::on(&database, &["report", "performance", "--format", "json"]).run().expect(78).json();
+    assert_eq!(broken["status"], "partial", "{broken:#}");
+    assert!(broken["verdict"].as_str().is_some_and(|words| words.contains("could not be read")), "{broken:#}");
+    let whole = Healer::on(&database, &["report"]).run().expect(78).stdout;
+    assert!(whole.contains("healer report health:"), "{whole}");
+}
+
 #[test]
 fn a_report_writes_nothing_in_any_format() {
     let database = lived_in(Shape::Minimal);

@@ -140,6 +140,8 @@ templates! {
     REPORT_MISSING = "report/missing";
     REPORT_LAST_SUCCESS = "report/last_success";
     REPORT_OUTLOOK = "report/outlook";
+    REPORT_PERFORMANCE = "report/performance";
+    REPORT_CONTENT = "report/content";
     REPORT_SETTLED = "report/settled";
     REPORT_TUNED = "report/tuned";
     FORECAST_RUNS = "forecast/runs";

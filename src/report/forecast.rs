@@ -421,7 +421,12 @@ pub fn tables(report: &ForecastReport, look: Look) -> String {
     for note in &report.notes {
         let _ = writeln!(out, "note: {}", table::clean(note));
     }
-    out
+    // Tables keep to the width by themselves; sentences are wrapped to it.
+    let width = usize::from(look.width);
+    let lines = out
+        .lines()
+        .map(|line| if line.chars().count() > width { table::wrapped(line, look) } else { format!("{line}\n") });
+    lines.collect()
 }
 
 fn jobs(report: &ForecastReport, look: Look, out: &mut String) {

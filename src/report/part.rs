@@ -1,10 +1,12 @@
 //! A part of the report: what it must give, and the list of them. A new part is one file beside this and one line in
 //! [`PARTS`].
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::chart::Chart;
+use super::model::SCHEMA_VERSION;
 use super::table::Look;
+use crate::database::session::Session;
 use crate::error::Error;
 use crate::heal::Status;
 use crate::settings::Span;
@@ -82,8 +84,71 @@ pub struct Part {
     pub notes: Vec<String>,
 }
 
+impl Part {
+    /// A part with a verdict and nothing to show.
+    pub fn empty(name: &'static str, verdict: String) -> Self {
+        let json = json!({
+            "schemaVersion": SCHEMA_VERSION, "command": "report", "part": name, "status": "ok", "verdict": verdict,
+        });
+        Self {
+            name,
+            text: format!("healer report {name}: {verdict}\n"),
+            verdict,
+            statuses: Vec::new(),
+            well: true,
+            has_data: false,
+            too_old: false,
+            exit_code: 0,
+            json,
+            metrics: Vec::new(),
+            blocks: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Reads what a pass has stored. Where there is nothing yet, or it cannot be read, the part that says so comes back; only
+/// what must stop the command is an error.
+pub fn stored<T>(
+    start: &mut Start,
+    name: &'static str,
+    command: &str,
+    read: impl FnOnce(&mut Session) -> Result<Option<T>, Error>,
+) -> Result<Result<T, Part>, Error> {
+    if !start.catalog.schema_readable() {
+        let mut part = Part::empty(
+            name,
+            "the schema healer is missing, of another version or not readable (`healer init`): nothing is known".into(),
+        );
+        part.statuses.push(Status::Unknown);
+        return Ok(Err(part));
+    }
+    let found = read(&mut start.session);
+    start.session.rollback();
+    match found {
+        Ok(Some(found)) => Ok(Ok(found)),
+        Ok(None) => Ok(Err(Part::empty(name, format!("nothing is known yet; `{command}` finds it")))),
+        Err(error) if error.stops_the_pass() => Err(error),
+        Err(error) => {
+            let mut part = Part::empty(name, format!("could not be read: {error}"));
+            part.exit_code = if matches!(error.exit_code(), 75 | 77 | 78) { error.exit_code() } else { 3 };
+            part.statuses.push(Status::Unknown);
+            part.well = false;
+            part.has_data = true;
+            part.json["status"] = "partial".into();
+            Ok(Err(part))
+        }
+    }
+}
+
 /// How a part is read.
 pub type Read = fn(&mut Start, &Ask) -> Result<Part, Error>;
 
 /// The parts, in their order.
-pub const PARTS: &[(&str, Read)] = &[("health", super::health::part), ("forecast", super::forecast::part_of_whole)];
+pub const PARTS: &[(&str, Read)] = &[
+    ("health", super::health::part),
+    ("performance", super::performance::part),
+    ("content", super::content::part),
+    ("errors", super::errors::part),
+    ("forecast", super::forecast::part_of_whole),
+];
