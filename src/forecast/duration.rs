@@ -4,10 +4,12 @@
 //! Everything works on the logarithm, since durations multiply rather than add. Both charts read *ranks* within the
 //! job's own baseline and not distances, so heavy tails raise no alarm: under any unchanged distribution the ranks are
 //! uniform. The baseline is frozen while a chart is off its floor, so a creeping job cannot teach it that creeping is
-//! normal. Limits: a daily rhythm that is longer than the history looks like a drift; until the history spans
-//! [`RHYTHM_DAYS`] a change must therefore be larger ([`LEAST_RISE_SHORT`]) before it is called one.
+//! normal. A daily rhythm is taken off before the charts look ([`super::rhythm`]). Limits: one that is longer than the
+//! history looks like a drift; until the history spans [`RHYTHM_DAYS`] a change must therefore be larger
+//! ([`LEAST_RISE_SHORT`]) before it is called one.
 
 use super::gauss;
+use super::rhythm::{Hour, Rhythm};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -45,6 +47,10 @@ pub const NEW_NORMAL: usize = 40;
 const MAX_SCORE: f64 = 2.4;
 /// Tail scores are cut here; exp(-3.6) is the rarest rank that 36 runs can show.
 const MAX_TAIL: f64 = 3.6;
+/// Runs after which the rhythm is reckoned anew: a few of the least history that shows one.
+const RHYTHM_EVERY: usize = 8;
+/// A run further than this many deviations from the middle teaches the rhythm as if it lay there.
+const WILD: f64 = 5.0;
 /// Log of durations below a millisecond: the clock's grain.
 const GRAIN_MS: f64 = 1.0;
 /// … of which this many are used at least: the tenth part of fewer is no run at all.
@@ -140,9 +146,14 @@ impl Predictor {
 /// The charts and predictors of one job, fed run by run.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    arrived: VecDeque<f64>,
+    /// Log-durations of the baseline as they were measured, in the order in which they came.
+    arrived: VecDeque<(Hour, f64)>,
+    /// The same without the rhythm, sorted.
     sorted: Vec<f64>,
-    pending: VecDeque<(usize, f64)>,
+    /// Runs that are not yet known to be normal: number, hour, log-duration as measured.
+    pending: VecDeque<(usize, Hour, f64)>,
+    rhythm: Rhythm,
+    learned: usize,
     level: Chart,
     spread: Chart,
     predictors: [Predictor; 3],
@@ -156,6 +167,8 @@ impl Default for Durations {
             arrived: VecDeque::new(),
             sorted: Vec::new(),
             pending: VecDeque::new(),
+            rhythm: Rhythm::default(),
+            learned: 0,
             level: Chart::default(),
             spread: Chart::default(),
             // The long mean, one that follows a drift, one that follows a step.
@@ -176,19 +189,20 @@ pub struct Began {
 }
 
 impl Durations {
-    /// Takes in a duration (ms, finite, not negative: see `History::clean`) of run number `run`; `span_days` is how
-    /// long the history reaches back.
-    pub fn observe(&mut self, ms: f64, run: usize, span_days: f64) -> Began {
-        let y = ms.max(GRAIN_MS).ln();
+    /// Takes in a duration (ms, finite, not negative: see `History::clean`) of run number `run` that began at `hour`;
+    /// `span_days` is how long the history reaches back.
+    pub fn observe(&mut self, ms: f64, run: usize, hour: Hour, span_days: f64) -> Began {
+        let measured = ms.max(GRAIN_MS).ln();
         self.seen += 1;
         for predictor in &mut self.predictors {
-            predictor.observe(y);
+            predictor.observe(measured);
         }
         let n = self.sorted.len();
         if n < MIN_BASELINE {
-            self.absorb(y);
+            self.absorb(hour, measured);
             return Began::default();
         }
+        let y = measured - self.rhythm.at(hour);
         let doubt = BASELINE_DOUBT / (n as f64).sqrt();
         let score = self.score(y);
         self.recent_score += 0.2 * (score - self.recent_score);
@@ -196,9 +210,10 @@ impl Durations {
         let tail = self.tail(y);
         let slope = 1.0 - 1.0 / SPREAD_RATIO;
         self.spread.add(slope * tail - SPREAD_RATIO.ln() - 0.5 * doubt, 1.5 * SPREAD_LIMIT, run);
-        self.pending.push_back((run, y));
+        self.pending.push_back((run, hour, measured));
         let began = self.judge(run, span_days, doubt);
         self.settle(run);
+        self.keep_time(span_days);
         began
     }
 
@@ -231,8 +246,8 @@ impl Durations {
     /// Moves pending runs into the baseline once they are known to be normal, or have become the normal.
     fn settle(&mut self, run: usize) {
         if self.level.sum <= 0.0 && self.spread.sum <= 0.0 {
-            while let Some((_, y)) = self.pending.pop_front() {
-                self.absorb(y);
+            while let Some((_, hour, y)) = self.pending.pop_front() {
+                self.absorb(hour, y);
             }
             return;
         }
@@ -242,28 +257,52 @@ impl Durations {
                 self.sorted.clear();
                 self.arrived.clear();
                 let keep = self.pending.len().saturating_sub(NEW_NORMAL);
-                let fresh: Vec<f64> = self.pending.drain(..).skip(keep).map(|(_, y)| y).collect();
-                for y in fresh {
-                    self.absorb(y);
+                let fresh: Vec<(Hour, f64)> = self.pending.drain(..).skip(keep).map(|(_, hour, y)| (hour, y)).collect();
+                for (hour, y) in fresh {
+                    self.absorb(hour, y);
                 }
                 self.level.reset();
                 self.spread.reset();
             }
         } else if self.pending.len() > MAX_PENDING
-            && let Some((_, y)) = self.pending.pop_front()
+            && let Some((_, hour, y)) = self.pending.pop_front()
         {
-            self.absorb(y);
+            self.absorb(hour, y);
         }
     }
 
-    fn absorb(&mut self, y: f64) {
+    /// Reckons the rhythm anew from time to time, and the baseline with it.
+    fn keep_time(&mut self, span_days: f64) {
+        if self.learned < RHYTHM_EVERY {
+            return;
+        }
+        self.learned = 0;
+        if self.rhythm.settle(span_days) {
+            self.sorted.clear();
+            self.sorted.extend(self.arrived.iter().map(|(hour, y)| y - self.rhythm.at(*hour)));
+            self.sorted.sort_by(f64::total_cmp);
+        }
+    }
+
+    fn absorb(&mut self, hour: Hour, measured: f64) {
+        let n = self.sorted.len();
+        let tame = if n < MIN_BASELINE {
+            measured
+        } else {
+            let (middle, far) = (self.middle() + self.rhythm.at(hour), WILD * self.deviation());
+            measured.clamp(middle - far, middle + far)
+        };
+        self.rhythm.learn(hour, tame);
+        self.learned += 1;
         if self.arrived.len() == MAX_BASELINE
-            && let Some(old) = self.arrived.pop_front()
+            && let Some((hour, old)) = self.arrived.pop_front()
         {
+            let old = old - self.rhythm.at(hour);
             let at = self.sorted.partition_point(|v| *v < old);
             self.sorted.remove(at.min(self.sorted.len() - 1));
         }
-        self.arrived.push_back(y);
+        self.arrived.push_back((hour, measured));
+        let y = measured - self.rhythm.at(hour);
         let at = self.sorted.partition_point(|v| *v < y);
         self.sorted.insert(at, y);
     }
@@ -302,16 +341,20 @@ impl Durations {
         if n == 0 { 0.0 } else { (self.sorted[(3 * n) / 4] - self.sorted[n / 4]) / 2.0 }
     }
 
+    /// Log-durations without the rhythm of the runs from `run` on that are not known to be normal.
+    fn since(&self, run: usize) -> impl Iterator<Item = f64> + '_ {
+        self.pending.iter().filter(move |(r, _, _)| *r >= run).map(|(_, hour, y)| y - self.rhythm.at(*hour))
+    }
+
     fn typical_since(&self, run: usize) -> f64 {
-        let mut values: Vec<f64> = self.pending.iter().filter(|(r, _)| *r >= run).map(|(_, y)| *y).collect();
+        let mut values: Vec<f64> = self.since(run).collect();
         values.sort_by(f64::total_cmp);
         middle_of(&values)
     }
 
     fn deviation_since(&self, run: usize) -> f64 {
         let middle = self.middle();
-        let mut values: Vec<f64> =
-            self.pending.iter().filter(|(r, _)| *r >= run).map(|(_, y)| (y - middle).abs()).collect();
+        let mut values: Vec<f64> = self.since(run).map(|y| (y - middle).abs()).collect();
         values.sort_by(f64::total_cmp);
         middle_of(&values)
     }
@@ -361,7 +404,7 @@ impl Durations {
     fn errors(&self, of: &Predictor) -> Vec<f64> {
         let since = [&self.level, &self.spread].iter().filter(|c| c.alarm.is_some()).map(|c| c.started).min();
         let fresh = match since {
-            Some(since) => self.pending.iter().filter(|(r, _)| *r >= since).count().max(LEAST_ERRORS),
+            Some(since) => self.pending.iter().filter(|(r, _, _)| *r >= since).count().max(LEAST_ERRORS),
             None => ERRORS,
         };
         let mut errors: Vec<f64> = of.errors.iter().rev().take(fresh).copied().collect();
@@ -431,7 +474,7 @@ mod tests {
         let mut durations = Durations::default();
         let mut began = Vec::new();
         for (i, ms) in values.into_iter().enumerate() {
-            let b = durations.observe(ms, i, 10.0);
+            let b = durations.observe(ms, i, Hour::of(0), 10.0);
             if b != Began::default() {
                 began.push((i, b));
             }
@@ -488,6 +531,24 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_takes_twice_as_long_every_evening_raises_nothing_and_a_step_is_found_all_the_same() {
+        let mut durations = Durations::default();
+        let mut began = Vec::new();
+        let values = noise(11, 500, 5_000.0, 0.3).into_iter().chain(noise(12, 30, 10_000.0, 0.3));
+        for (i, ms) in values.enumerate() {
+            let at = i64::try_from(i).expect("small") * 1_200_000_000;
+            let evening = (0.45 * (at as f64 / 86_400_000_000.0 * std::f64::consts::TAU).sin()).exp();
+            let b = durations.observe(ms * evening, i, Hour::of(at), i as f64 / 72.0);
+            if b.level {
+                began.push(i);
+            }
+        }
+        // The first two evenings cannot be known to be a rhythm.
+        let later: Vec<usize> = began.into_iter().filter(|run| *run > 2 * 72 + 40).collect();
+        assert!(matches!(later[..], [found] if (500..530).contains(&found)), "{later:?}");
+    }
+
+    #[test]
     fn a_grown_spread_is_found() {
         let values = noise(6, 100, 5000.0, 0.3).into_iter().chain(noise(7, 60, 5000.0, 0.9));
         assert!(fed(values).1.iter().any(|b| b.1.spread));
@@ -519,7 +580,7 @@ mod tests {
                 all += 1;
                 inside += usize::from((e.low..=e.high).contains(&ms));
             }
-            d.observe(ms, i, 10.0);
+            d.observe(ms, i, Hour::of(0), 10.0);
         }
         let share = inside as f64 / all as f64;
         assert!((0.77..0.83).contains(&share), "{share}");

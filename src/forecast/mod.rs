@@ -17,6 +17,7 @@ pub mod missing;
 pub mod monitor;
 pub mod outlook;
 pub mod resource;
+pub mod rhythm;
 pub mod settings;
 pub mod source;
 pub mod until;

@@ -7,6 +7,7 @@ use super::duration::{Change, Durations};
 use super::failure::{Prior, Rate, Trouble};
 use super::history::{Conditions, History, Job, Outcome, Run, seconds_between};
 use super::missing::Gaps;
+use super::rhythm::Hour;
 use std::collections::VecDeque;
 
 /// Number of features of the learned model.
@@ -131,7 +132,7 @@ impl Monitor {
         // A failed run often ends early or at a time-out: its duration says nothing about the work.
         if let (Outcome::Success, Some(ms)) = (run.outcome, run.duration_ms) {
             let span_days = seconds_between(first, run.started_at) / 86_400.0;
-            let began = self.durations.observe(ms, self.runs, span_days);
+            let began = self.durations.observe(ms, self.runs, Hour::of(run.started_at), span_days);
             raised.slower = began.level;
             raised.erratic = began.spread;
             self.over_limit += usize::from(ms > self.limit_ms);

@@ -103,9 +103,11 @@ pub fn rise(until: &Until, runs: usize, limit_ms: f64) -> String {
         Some(high) => format!("{:.0}–{high:.0}", until.low),
         None => format!("{:.0} or more", until.low),
     };
+    let growth = until.slope.exp_m1() * 100.0;
+    // Half a per cent a run doubles a duration in 140 runs: it is not "0 %".
+    let growth = if growth < 1.0 { format!("{growth:.1}") } else { format!("{growth:.0}") };
     format!(
-        "duration rose {:.0} % a run over {since:.0} runs; first run above {} in about {:.0} runs ({range})",
-        until.slope.exp_m1() * 100.0,
+        "duration rose {growth} % a run over {since:.0} runs; first run above {} in about {:.0} runs ({range})",
         duration(limit_ms),
         until.typical
     )
