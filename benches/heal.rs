@@ -11,19 +11,22 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use healer::sandbox::{Cluster, ClusterOptions};
+use measure::Ran;
 use postgres::Client;
 
 // The bench needs less of the proxy than the tests do.
 #[allow(dead_code)]
 #[path = "../tests/support/proxy.rs"]
 mod proxy;
+
+mod measure;
 
 type Failure = Box<dyn Error>;
 
@@ -250,13 +253,6 @@ struct Ground<'a> {
     folder: PathBuf,
 }
 
-/// What one run of the program gave.
-struct Ran {
-    output: Output,
-    ms: f64,
-    peak_mb: f64,
-}
-
 impl<'a> Ground<'a> {
     fn new(cluster: &'a Cluster, binary: &'a Path, folder: &Path, posts: i64, stuck: i64) -> Result<Self, Failure> {
         let name = format!("posts_{posts}");
@@ -301,35 +297,15 @@ impl<'a> Ground<'a> {
     /// Runs the program and watches its memory.
     fn run(&self, words: &[&str], url: &str) -> Result<Ran, Failure> {
         let mut command = Command::new(self.binary);
-        command.args(words).env_clear().env("DATABASE_URL", url).current_dir(&self.folder).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let begun = Instant::now();
-        let child = command.spawn()?;
-        let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-        let ended = Arc::new(AtomicBool::new(false));
-        let watching = {
-            let ended = Arc::clone(&ended);
-            thread::spawn(move || {
-                let mut peak = 0.0_f64;
-                while !ended.load(Ordering::Relaxed) {
-                    if let Some(now) = high_water(&status) {
-                        peak = peak.max(now);
-                    }
-                    thread::sleep(Duration::from_millis(1));
-                }
-                peak
-            })
-        };
-        let output = child.wait_with_output()?;
-        let ms = milliseconds(begun);
-        ended.store(true, Ordering::Relaxed);
-        let peak_mb = watching.join().map_err(|_| "the watcher of the memory panicked")?;
+        command.args(words).env_clear().env("DATABASE_URL", url).current_dir(&self.folder);
+        let ran = measure::watched(&mut command)?;
+        let output = &ran.output;
         if !matches!(output.status.code(), Some(0 | 3)) {
             return Err(
                 format!("{words:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into()
             );
         }
-        Ok(Ran { output, ms, peak_mb })
+        Ok(ran)
     }
 
     /// Makes so many posts stuck, and everything else as it was.
@@ -442,13 +418,6 @@ fn one_by_one(client: &mut Client, note: Option<&str>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The most memory that a process ever had, in megabytes.
-fn high_water(status: &Path) -> Option<f64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().split(' ').next()?.parse::<f64>().ok()? / 1_024.0)
 }
 
 /// A worker that claims and finishes posts until it is told to stop.

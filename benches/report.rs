@@ -9,25 +9,17 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use healer::sandbox::{Cluster, ClusterOptions};
+use measure::number;
 
 const SCHEMA: &str = include_str!("../sql/sandbox/010_schema.sql");
 
-/// Posts of half a year, nearly all of them posted; events that grow with them; runs of 90 days.
+mod measure;
+
+/// A large system with a history of runs.
 fn fill(posts: u64, events: u64, runs: u64) -> String {
+    let system = measure::system(posts, events);
     format!(
-        "INSERT INTO public.content_generation_metadata_comprehensive
-           (decision_id, content, decision_type, status, created_at, scheduled_at, posted_at, updated_at, tweet_id, generator_name)
-         SELECT 'post-' || n, repeat('a text of a post ', 8), CASE WHEN n % 7 = 0 THEN 'thread' ELSE 'single' END,
-                s.status, s.at - interval '3 hours', s.at, CASE WHEN s.status = 'posted' THEN s.at END, s.at,
-                CASE WHEN s.status = 'posted' THEN (1700000000000 + n)::text END, 'generator ' || n % 12
-           FROM generate_series(1, {posts}) n
-          CROSS JOIN LATERAL (SELECT now() - interval '180 days' * (n::float8 / {posts}) AS at,
-             CASE WHEN n <= 5 THEN 'posting' WHEN n % 50 = 0 THEN 'failed' WHEN n <= 2000 AND n % 3 = 0 THEN 'queued' ELSE 'posted' END AS status) s;
-         INSERT INTO public.system_events (event_type, event_data, severity, created_at)
-         SELECT CASE WHEN n % 9 = 0 THEN 'POST_SUCCESS' WHEN n % 31 = 0 THEN 'error_post_failure' ELSE 'POSTING_QUEUE_TICK' END,
-                jsonb_build_object('decision_id', 'post-' || n, 'ready_candidates', n % 5), CASE WHEN n % 31 = 0 THEN 'error' ELSE 'info' END,
-                now() - interval '180 days' * (n::float8 / {events})
-           FROM generate_series(1, {events}) n;
+        "{system}
          INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, counts, checks)
          SELECT w.pass, w.pass, 'bench', t.at, t.at + interval '2 seconds', 'ok', 0,
                 jsonb_build_object('planned', n % 4, 'applied', n % 4, 'skipped', 0, 'failed', 0, 'held', 1, 'remaining', 0),
@@ -81,11 +73,6 @@ fn page(cluster: &Cluster, path: &str) {
             .expect("healer runs");
         assert!(matches!(ended.status.code(), Some(0 | 3 | 4)), "{}", String::from_utf8_lossy(&ended.stderr));
     }
-}
-
-fn number(arguments: &[String], name: &str, usual: u64) -> u64 {
-    let place = arguments.iter().position(|argument| argument == name);
-    place.and_then(|place| arguments.get(place + 1)).and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// The median of some runs of one command, in milliseconds.
