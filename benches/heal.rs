@@ -529,9 +529,12 @@ fn ratio(of: f64, to: f64) -> f64 {
     if to > 0.0 { of / to } else { 0.0 }
 }
 
-/// Statements and so round trips of a run: healer logs each at the lowest level.
-fn round_trips(ran: &Ran) -> usize {
-    String::from_utf8_lossy(&ran.output.stderr).lines().filter(|line| line.starts_with("trace ")).count()
+/// Round trips of a run, without those that open the connection: healer tells them at the lowest level.
+fn round_trips(ran: &Ran) -> Result<u64, Failure> {
+    let words = String::from_utf8_lossy(&ran.output.stderr);
+    let told = words.lines().filter_map(|line| line.split_once(" round trips")?.0.rsplit(' ').next()?.parse().ok());
+    let all: Vec<u64> = told.collect();
+    if all.is_empty() { Err("healer did not tell its round trips".into()) } else { Ok(all.iter().sum()) }
 }
 
 /// The figures of the last line, in their order.
@@ -612,7 +615,7 @@ fn healthy_heal(ground: &Ground<'_>, posts: i64, asked: &Asked, result: &mut Res
         peak = peak.max(ran.peak_mb);
     }
     let ms = median(times);
-    let trips = round_trips(&ground.run(&["heal", "-vvv"], &ground.url())?);
+    let trips = round_trips(&ground.run(&["heal", "-vvv"], &ground.url())?)?;
     let wan = over_wan(ground, asked, &["heal", "--quiet"])?;
     println!(
         "healthy heal: {ms:.1} ms, {trips} round trips, peak {peak:.1} MB; over a line with {} ms each way: {wan:.0} ms",
@@ -644,7 +647,7 @@ fn table(ground: &Ground<'_>, posts: i64, stuck: i64, asked: &Asked, result: &mu
         plans.push(ground.run(&dry, &ground.url())?.ms);
     }
     let plan_ms = median(plans);
-    let trips = round_trips(&ground.run(&["heal", "--max-actions", &number, "-vvv"], &ground.url())?);
+    let trips = round_trips(&ground.run(&["heal", "--max-actions", &number, "-vvv"], &ground.url())?)?;
     println!("\n{stuck} stuck: plan {plan_ms:.0} ms, {trips} round trips for all of it");
     println!(
         "{:<36} {:>9} {:>9} {:>8} {:>9} {:>9} {:>8} | worker alone p50, p99, max | beside it p50, p99, max | waits",

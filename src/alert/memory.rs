@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use ring::digest;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::model::{Alert, Book, ChannelState, Told, severity, word};
@@ -35,14 +36,43 @@ pub fn take_turn(session: &mut Session, seconds: i64) -> Result<Turn, Error> {
     Ok(Turn { token, ours: row.optional_bool("ours")?.unwrap_or(false), now: row.time("now")? })
 }
 
+/// What is remembered, as it was read.
+#[derive(Debug)]
+pub struct Remembered {
+    /// The alerts and the channels.
+    pub book: Book,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// The passes that were asked for.
+    pub passes: Vec<Ended>,
+}
+
+/// When a pass last came to its end.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ended {
+    /// The pass.
+    pub pass: String,
+    /// Seconds since its last success; `None` for never.
+    pub age_s: Option<i64>,
+    /// Seconds since its first recorded run; `None` where there is none.
+    pub first_s: Option<i64>,
+}
+
 /// Reads what is remembered, in the transaction that is open; how channels did only where there are any.
-pub fn read(session: &mut Session, channels: bool) -> Result<Book, Error> {
+pub fn read(session: &mut Session, passes: &[&str], channels: bool) -> Result<Remembered, Error> {
     let names = Names::default();
     let mut book = Book::default();
-    for row in &session.rows(&statement::ALERT_BOOK.fill(&names), &[])? {
+    let rows = session.rows(&statement::ALERT_BOOK.fill(&names), &[Param::Texts(passes)])?;
+    let (mut now, mut passes) = (Utc::now(), Vec::new());
+    if let Some(row) = rows.first() {
+        now = row.time("now")?;
+        passes = serde_json::from_value(row.json("passes")?).unwrap_or_default();
+    }
+    for row in &rows {
+        let Some(id) = row.optional_int("id")? else { continue };
         let channels = row.json("channels")?;
         book.alerts.push(Alert {
-            id: Some(row.int("id")?),
+            id: Some(id),
             fingerprint: row.text("fingerprint")?,
             pass: row.text("pass")?,
             key: row.text("key")?,
@@ -78,7 +108,7 @@ pub fn read(session: &mut Session, channels: bool) -> Result<Book, Error> {
         };
         book.channels.insert(row.text("name")?, state);
     }
-    Ok(book)
+    Ok(Remembered { book, now, passes })
 }
 
 /// Writes what a pass changed in the book, and commits.

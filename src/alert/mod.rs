@@ -34,8 +34,7 @@ use self::model::{Alert, Book, Item, Message, Why};
 use self::rules::{LastSuccess, Outcome, Scope};
 use self::settings::{ChannelSettings, Kind};
 use crate::change::plan::Severity;
-use crate::database::session::{Access, Param, Session, StopFlag};
-use crate::database::statement::{self, Names};
+use crate::database::session::{Access, Session, StopFlag};
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::start::Start;
@@ -162,9 +161,17 @@ impl Watch {
         session.begin(Access::ReadWrite, "")?;
         // Without a channel nobody can be told twice, and the turn is saved.
         let turn = channels.then(|| memory::take_turn(session, TURN_S)).transpose()?;
-        let (passes, now) = passes(session, &self.settings)?;
+        let memory::Remembered { mut book, now, passes } = memory::read(session, &PASSES, channels)?;
+        let passes: Vec<LastSuccess> = passes
+            .into_iter()
+            .map(|ended| LastSuccess {
+                interval_s: interval(&self.settings, &ended.pass),
+                age_s: ended.age_s,
+                first_s: ended.first_s,
+                pass: ended.pass,
+            })
+            .collect();
         let (seen, scope) = rules::judge(outcome, Some(&passes));
-        let mut book = memory::read(session, channels)?;
         let mut spool = self.spool();
         let spooled = if channels && spool.exists() { spool.open().ok().flatten() } else { None };
         let imported = spooled.is_some();
@@ -354,24 +361,6 @@ fn ping_all(
         }
     }
     failed
-}
-
-/// When each pass last succeeded, and the time, in the transaction that is open.
-fn passes(session: &mut Session, settings: &Settings) -> Result<(Vec<LastSuccess>, DateTime<Utc>), Error> {
-    let rows = session.rows(&statement::ALERT_PASSES.fill(&Names::default()), &[Param::Texts(&PASSES)])?;
-    let mut now = Utc::now();
-    let mut passes = Vec::new();
-    for row in &rows {
-        let pass = row.text("pass")?;
-        now = row.time("now")?;
-        passes.push(LastSuccess {
-            interval_s: interval(settings, &pass),
-            age_s: row.optional_int("age_s")?,
-            first_s: row.optional_int("first_s")?,
-            pass,
-        });
-    }
-    Ok((passes, now))
 }
 
 /// Sends a sample over one channel: one alert of each sort. Nothing of it is remembered.

@@ -247,6 +247,8 @@ pub struct Session {
     /// Whether the open transaction is READ ONLY and nothing failed in it, so that another check can use it on.
     reading: bool,
     round_trips: u64,
+    /// How long the first BEGIN took, which asks the server for nothing else.
+    answered_in: Option<Duration>,
     /// Whether the server must not look at the bytes that it sends.
     raw_bytes: bool,
     /// Whether there is an index for everything that is read of a big table.
@@ -270,6 +272,7 @@ impl Session {
             open: false,
             reading: false,
             round_trips: 0,
+            answered_in: None,
             raw_bytes: false,
             by_index: false,
         }
@@ -348,7 +351,9 @@ impl Session {
         );
         // A failure inside leaves the transaction open and aborted: the next BEGIN must end it.
         self.open = true;
+        let asked = Instant::now();
         let counts = self.batch_counts("begin", &sql)?;
+        self.answered_in.get_or_insert_with(|| asked.elapsed());
         self.reading = access == Access::ReadOnly;
         Ok(counts.last().copied().unwrap_or(0))
     }
@@ -380,6 +385,11 @@ impl Session {
         self.batch("commit", "COMMIT")
     }
 
+    /// How long the server took to answer when nothing was asked of it: the first BEGIN.
+    pub fn answered_in(&self) -> Option<Duration> {
+        self.answered_in
+    }
+
     /// Rolls back, if a transaction is open. A failure is not an error: the server rolls back by itself.
     pub fn rollback(&mut self) {
         self.reading = false;
@@ -402,6 +412,7 @@ impl Session {
     /// Runs SQL without parameters and gives the rows that each of its statements changed or returned.
     pub fn batch_counts(&mut self, what: &str, sql: &str) -> Result<Vec<u64>, Error> {
         self.round_trips += 1;
+        log::trace!(target: "healer::sql", "{what}");
         let answer = self.client.simple_query(sql).map_err(|error| query_error(what, &error));
         self.reading &= answer.is_ok();
         Ok(answer?
@@ -444,6 +455,13 @@ impl Session {
     /// Whether the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+}
+
+impl Drop for Session {
+    /// Tells how often the server was asked: on a slow line that is what a run costs.
+    fn drop(&mut self) {
+        log::debug!(target: "healer", "{} round trips", self.round_trips);
     }
 }
 

@@ -123,7 +123,6 @@ templates! {
     ALERT_SAVE = "alert/save";
     ALERT_TOLD = "alert/told";
     ALERT_CHANNEL = "alert/channel";
-    ALERT_PASSES = "alert/passes";
     REPORT_ALERTS = "report/alerts";
     REPORT_FAILING_CHANNELS = "report/failing_channels";
     REPORT_TRENDS = "report/trends";

@@ -6,7 +6,7 @@
 //! looked at in this database, connections and ids on the whole server. Times are those of the moment: what happened
 //! between two runs is told only by the counters.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Check, CheckResult, Observation, Room, Status, ago};
 use crate::change::plan::{Plan, Severity};
 use crate::database::catalog::Server;
-use crate::database::session::{Access, Param, Row};
+use crate::database::session::{Param, Row};
 use crate::database::statement;
 use crate::error::Error;
 use crate::settings::{DatabaseHealth as Limits, Settings};
@@ -311,9 +311,8 @@ fn list<T: for<'de> Deserialize<'de>>(row: &Row, column: &str) -> Result<T, Erro
 }
 
 fn read(room: &mut Room<'_>) -> Result<Measured, Error> {
-    let asked = Instant::now();
-    room.session.begin(Access::ReadOnly, "")?;
-    let answered_in = asked.elapsed();
+    room.session.read()?;
+    let answered_in = room.session.answered_in().unwrap_or_default();
     let table = room.mapping.posts.base.clone();
     let row = room.session.row(&statement::DATABASE.fill(&room.mapping.names), &[Param::Text(&table)])?;
     Ok(Measured {
