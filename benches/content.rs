@@ -7,6 +7,11 @@
 //! four hours through the same `Reader` and `decide` as the command does, with its default settings except for the number
 //! of draws. A rule is paid the *true* value of what it chose, so luck does not enter. Scenarios, rules, interval
 //! coverage and the size test are described beside their code. The last line is `RESULT key=value …`.
+//!
+//! Found on a seed that was not tuned on (11, 40 replications a scenario): reward 1.029 of average-and-pick-best's on
+//! average and 0.991 at worst (zeros), its tenth percentile 0.920 at worst (equal) and above it in five of seven scenarios;
+//! without differences no weight moved; 90 % intervals hold 89.3 %. The final favourite is worth 0.924 of the best: 0.95
+//! where things stay as they are, 0.79 where every generator's effect is replaced within weeks.
 
 // Counts here are small, and a figure in a table needs no more than a double's precision.
 #![allow(
