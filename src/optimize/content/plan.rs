@@ -23,8 +23,9 @@ use super::weights::{Infeasible, Slot, Steps, UNITS, fill, from_units, project, 
 
 /// Wish of a viral generator as a multiple of what the model alone would wish.
 const VIRAL_BOOST: f64 = 1.5;
-/// Part of a wish that is the standing weight: far below the smallest probability that the draws can show.
-const STAYING: f64 = 1e-8;
+/// Part of a wish that is the standing weight, before it is raised to the power of greed as the probabilities are: far
+/// below the smallest probability that the draws can show (one in 100,000).
+const STAYING: f64 = 1e-6;
 /// Share of posts without any value from which zeros are modelled apart (and up to which the others are).
 const LEAST_ZEROS: f64 = 0.02;
 /// Weights whose sum is off by this much are as stored rounded, not wrong (ten-thousandths).
@@ -614,7 +615,7 @@ impl Case<'_> {
                     wish *= VIRAL_BOOST;
                 }
                 // What the favourites may not take yet stays where it is, and does not wander to whoever is least liked.
-                wish += STAYING * from_units(stands);
+                wish += STAYING.powf(self.settings.greed) * from_units(stands);
                 wishing += wish;
                 Some(wish)
             };
