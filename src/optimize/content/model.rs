@@ -23,13 +23,16 @@ const WAVE_TERMS: usize = 2 * WAVES;
 /// Sizes that a group's effects may have, as multiples of the noise: from "practically none" to "larger than the noise".
 const GENERATOR_SPREADS: [f64; 4] = [0.1, 0.25, 0.5, 1.0];
 /// The same for formats, of which there are few, so a coarser grid loses nothing.
-const FORMAT_SPREADS: [f64; 3] = [0.12, 0.3, 0.8];
+const FORMAT_SPREADS: [f64; 3] = [0.06, 0.2, 0.6];
 /// The same for hours.
-const HOUR_SPREADS: [f64; 4] = [0.08, 0.2, 0.4, 0.9];
+const HOUR_SPREADS: [f64; 4] = [0.04, 0.12, 0.35, 0.8];
 /// The spreads used while the noise is still being estimated: the middle of each grid.
 const MIDDLE_SPREADS: [f64; 3] = [0.3, 0.3, 0.25];
 /// How many posts' worth of belief each generator's noise equals the common noise.
 const NOISE_PRIOR_POSTS: f64 = 10.0;
+/// How many posts' worth of belief the common noise equals the whole spread of the values. It only matters for the first
+/// dozen posts, of which the model could otherwise explain everything and believe that there is no noise.
+const SPREAD_PRIOR_POSTS: f64 = 4.0;
 /// Rounds of estimating noise and effects in turn. The second changes the noise by a percent or two, a third by less.
 const NOISE_ROUNDS: usize = 2;
 /// Prior variance of the level, in units of the noise: wide enough to say nothing.
@@ -226,7 +229,8 @@ impl Fit {
         let scale = total.weight / total.weight_squared;
         let effective_posts = total.weight * scale;
         let mean = total.sum / total.weight;
-        let mut noise = (total.squares / total.weight - mean * mean).max(0.0).sqrt();
+        let whole = (total.squares / total.weight - mean * mean).max(0.0).sqrt();
+        let mut noise = whole;
         if noise < NO_NOISE {
             return None;
         }
@@ -238,7 +242,7 @@ impl Fit {
             let spreads = MIDDLE_SPREADS.map(|spread| spread * noise);
             let Some((_, mean, factor)) = solve(&normal, layout, noise, spreads) else { break };
             let used = (factor.solve(&normal.matrix)).trace();
-            (noise, generator_noise) = noises(cells, layout, &basis, scale, &mean, effective_posts, used);
+            (noise, generator_noise) = noises(cells, layout, &basis, scale, &mean, effective_posts, used, whole);
             if noise < NO_NOISE {
                 return None;
             }
@@ -308,6 +312,12 @@ impl Fit {
         Prediction {
             level: mean[0],
             generators: (0..self.layout.generators).map(|index| effect(self.layout.generator(index))).collect(),
+            with_level: (0..self.layout.generators)
+                .map(|index| {
+                    let place = self.layout.generator(index);
+                    covariance[(0, 0)] + 2.0 * covariance[(0, place)] + covariance[(place, place)]
+                })
+                .collect(),
             formats,
             hours,
             noise: self.noise,
@@ -331,6 +341,8 @@ pub struct Prediction {
     pub level: f64,
     /// Effect of each generator, in the reader's numbering.
     pub generators: Vec<Effect>,
+    /// Variance of level and generator's effect together: how well the generator itself is known.
+    pub with_level: Vec<f64>,
     /// Effect of each format.
     pub formats: [Effect; Kind::ALL.len()],
     /// Effect of each hour.
@@ -343,6 +355,14 @@ impl Prediction {
     /// A generator's effect; one that the model has not met is expected to be average.
     pub fn generator(&self, index: usize) -> Effect {
         self.generators.get(index).copied().unwrap_or(Effect { mean: 0.0, variance: self.noise * self.noise * 0.1 })
+    }
+
+    /// A generator's effect with the variance of what its posts are expected to be worth. One that the model has not met
+    /// is as uncertain as the least known one.
+    pub fn worth(&self, index: usize) -> Effect {
+        let widest = || self.with_level.iter().copied().fold(self.noise * self.noise * 0.1, f64::max);
+        let variance = self.with_level.get(index).copied().unwrap_or_else(widest).max(0.0);
+        Effect { mean: self.generator(index).mean, variance }
     }
 
     /// Expected log value of a post.
@@ -419,6 +439,7 @@ fn noises(
     mean: &DVector<f64>,
     effective_posts: f64,
     used: f64,
+    whole: f64,
 ) -> (f64, Vec<f64>) {
     let mut left = vec![0.0; layout.generators];
     let mut posts = vec![0.0; layout.generators];
@@ -431,7 +452,8 @@ fn noises(
     }
     // What the coefficients fitted away is given back, in proportion.
     let given_back = effective_posts / (effective_posts - used).max(effective_posts * 0.2);
-    let common = (left.iter().sum::<f64>() / effective_posts * given_back).sqrt();
+    let pooled = SPREAD_PRIOR_POSTS * whole * whole + left.iter().sum::<f64>() * given_back;
+    let common = (pooled / (SPREAD_PRIOR_POSTS + effective_posts)).sqrt();
     let own = left
         .iter()
         .zip(&posts)

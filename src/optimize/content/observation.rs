@@ -34,11 +34,17 @@ const MAD_TO_DEVIATION: f64 = 1.4826;
 /// Smallest range that is ever cut to, on the log scale (a factor of e either way).
 const LEAST_RANGE: f64 = 1.0;
 /// Posts after which there is a model to wager with. Before, every wager would be even.
-const MIN_POSTS_TO_WAGER: f64 = 10.0;
+const MIN_POSTS_TO_WAGER: f64 = 4.0;
 /// While a long history streams by, the model that wagers is renewed this often (seconds).
 const RENEWAL: i64 = 86_400;
 /// Blocks of hours within which observed shares stand in for unrecorded probabilities.
 const BLOCKS: usize = 4;
+/// How many times as fast posts fade once haste is proven: a half-life of 30 days becomes one of 10.
+const HASTE: f64 = 3.0;
+/// How much better (log of the ratio of densities) fast fading must have foretold the posts of late before it is believed.
+pub const HASTE_PROVEN: f64 = 2.0;
+/// Bounds of what is remembered of that comparison, so that months of calm do not outvote a change for months.
+const HASTE_REMEMBERED: (f64, f64) = (-2.0, 6.0);
 /// How many posts' worth of the overall shares are mixed into the shares of a block.
 const SHARE_PRIOR: f64 = 4.0;
 
@@ -226,6 +232,8 @@ pub struct Evidence {
     pub cells: Cells,
     /// Faded sums over the posts whose value is not zero.
     pub earning: Cells,
+    /// The same two, faded [`HASTE`] times as fast: what is true lately, if things change.
+    pub lately: [Cells; 2],
     /// All posts.
     pub total: Count,
     /// By generator.
@@ -245,10 +253,20 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Sums over all posts and over those that earn something, faded as the posts themselves have shown to be better.
+    pub fn believed(&self) -> (&Cells, &Cells) {
+        if self.memory.haste >= HASTE_PROVEN {
+            (&self.lately[0], &self.lately[1])
+        } else {
+            (&self.cells, &self.earning)
+        }
+    }
+
     /// Faded share of posts whose value is zero, and the mean log value of the others.
     pub fn zeros_and_size(&self) -> (f64, f64) {
-        let (all, _) = self.cells.weight_and_sum();
-        let (earning, sum) = self.earning.weight_and_sum();
+        let (cells, earning) = self.believed();
+        let (all, _) = cells.weight_and_sum();
+        let (earning, sum) = earning.weight_and_sum();
         if all > 0.0 && earning > 0.0 { (1.0 - earning / all, sum / earning) } else { (0.0, 0.0) }
     }
 }
@@ -286,6 +304,7 @@ pub struct Reader<'a> {
     waiting: Vec<Row>,
     cut: Option<(f64, f64)>,
     prediction: Option<Prediction>,
+    hasty: Option<Prediction>,
     renew_at: i64,
     newest: i64,
     log_odds: [f64; 3],
@@ -319,6 +338,7 @@ impl<'a> Reader<'a> {
             waiting: Vec::new(),
             cut: None,
             prediction: None,
+            hasty: None,
             renew_at: i64::MIN,
             newest: i64::MIN,
             log_odds: [0.0; 3],
@@ -330,6 +350,7 @@ impl<'a> Reader<'a> {
                 names: Vec::new(),
                 cells: Cells::default(),
                 earning: Cells::default(),
+                lately: [Cells::default(), Cells::default()],
                 total: Count::default(),
                 generators: Vec::new(),
                 kinds: [Count::default(); Kind::ALL.len()],
@@ -369,6 +390,9 @@ impl<'a> Reader<'a> {
         self.evidence.generators.push(Count::default());
         self.evidence.cells.ensure(index + 1);
         self.evidence.earning.ensure(index + 1);
+        for cells in &mut self.evidence.lately {
+            cells.ensure(index + 1);
+        }
         Some(index)
     }
 
@@ -508,6 +532,7 @@ impl<'a> Reader<'a> {
                 let recorded = self.recorded(row.chosen);
                 // A post that earned nothing is no wager: how likely that is is not asked, only how much the others earn.
                 if new && !nothing {
+                    self.compare_haste(&row, &prediction);
                     self.wager(&row, &prediction, recorded);
                 }
                 if followed {
@@ -519,8 +544,11 @@ impl<'a> Reader<'a> {
         let since_start = (row.posted - self.now.timestamp()) as f64 / 86_400.0 + f64::from(self.settings.window_days);
         let lambda = (since_start / self.settings.half_life_days).exp2();
         self.evidence.cells.add(row.generator, row.kind, row.hour, lambda, row.z);
+        let faster = lambda.powf(HASTE);
+        self.evidence.lately[0].add(row.generator, row.kind, row.hour, faster, row.z);
         if !nothing {
             self.evidence.earning.add(row.generator, row.kind, row.hour, lambda, row.z);
+            self.evidence.lately[1].add(row.generator, row.kind, row.hour, faster, row.z);
         }
         self.shares.add(&row);
         let evidence = &mut self.evidence;
@@ -537,6 +565,7 @@ impl<'a> Reader<'a> {
         self.renew_at = posted + RENEWAL;
         if self.evidence.earning.posts() >= MIN_POSTS_TO_WAGER {
             self.prediction = Fit::new(&self.evidence.earning).map(|fit| fit.prediction());
+            self.hasty = Fit::new(&self.evidence.lately[1]).map(|fit| fit.prediction());
         }
     }
 
@@ -558,6 +587,20 @@ impl<'a> Reader<'a> {
         self.records.partition_point(|record| record.at <= at).checked_sub(1)
     }
 
+    /// Which fading has foretold the post better?
+    fn compare_haste(&mut self, row: &Row, slow: &Prediction) {
+        let Some(fast) = &self.hasty else { return };
+        let fits = |prediction: &Prediction| {
+            let variance = prediction.noise * prediction.noise + prediction.worth(row.generator).variance;
+            gate::t5(row.z - prediction.of(row.generator, row.kind, row.hour), variance).ln()
+        };
+        let better = fits(fast) - fits(slow);
+        if better.is_finite() {
+            let haste = &mut self.evidence.memory.haste;
+            *haste = (*haste + better).clamp(HASTE_REMEMBERED.0, HASTE_REMEMBERED.1);
+        }
+    }
+
     fn wager(&mut self, row: &Row, prediction: &Prediction, recorded: Option<usize>) {
         let record = recorded.map(|index| &self.records[index]);
         let hour = usize::from(row.hour);
@@ -566,9 +609,9 @@ impl<'a> Reader<'a> {
         match record {
             Some(record) if !record.generators.is_empty() => {
                 let arms = record.generators.iter().enumerate();
-                lottery.extend(arms.map(|(index, weight)| (*weight, prediction.generator(index))));
+                lottery.extend(arms.map(|(index, weight)| (*weight, prediction.worth(index))));
             }
-            _ => lottery.extend(self.shares.generators(row).map(|(index, share)| (share, prediction.generator(index)))),
+            _ => lottery.extend(self.shares.generators(row).map(|(index, share)| (share, prediction.worth(index)))),
         }
         let shares = match record {
             // A reply is chosen by other means than the formats' weights: for it there is nothing to win.

@@ -23,8 +23,9 @@ use super::weights::{Infeasible, Slot, Steps, UNITS, fill, from_units, project, 
 
 /// Wish of a viral generator as a multiple of what the model alone would wish.
 const VIRAL_BOOST: f64 = 1.5;
-/// Part of a wish that is the standing weight: far below the smallest probability that the draws can show.
-const STAYING: f64 = 1e-8;
+/// Part of a wish that is the standing weight, before it is raised to the power of greed as the probabilities are: far
+/// below the smallest probability that the draws can show (one in 100,000).
+const STAYING: f64 = 1e-6;
 /// Share of posts without any value from which zeros are modelled apart (and up to which the others are).
 const LEAST_ZEROS: f64 = 0.02;
 /// Weights whose sum is off by this much are as stored rounded, not wrong (ten-thousandths).
@@ -38,6 +39,8 @@ pub struct Memory {
     pub gate: Gate,
     /// Posts up to here have been wagered on.
     pub read_to: Option<DateTime<Utc>>,
+    /// How much better fast fading has foretold the posts than slow fading (log of the ratio of densities).
+    pub haste: f64,
     /// Where each weight stood before it was ever moved, in ten-thousandths, by `generator:NAME`, `format:KIND`, `hour:H`.
     pub stood: BTreeMap<String, i64>,
     /// What healer last set, to notice that a person has changed it since.
@@ -152,7 +155,7 @@ pub struct SubjectPlan {
     pub subject: Subject,
     /// A difference between its arms is proven.
     pub proven: bool,
-    /// What the test's stake of 1 has become; about `3 / false_move_rate` proves a difference by itself.
+    /// What the test's stake of 1 on this subject alone has become. One part of the evidence that opens the gate.
     pub evidence: f64,
     /// Why nothing changes, if nothing does.
     pub no_change: Option<NoChange>,
@@ -317,9 +320,10 @@ pub fn decide(evidence: &Evidence, weights: &Weights<'_>, settings: &Settings, n
 fn drawn(evidence: &Evidence, settings: &Settings) -> Option<Draws> {
     let count = settings.draws as usize;
     let (zeros, size) = evidence.zeros_and_size();
+    let (cells, earned) = evidence.believed();
     if (LEAST_ZEROS..=1.0 - LEAST_ZEROS).contains(&zeros) {
-        let earning = Fit::new(&evidence.earning);
-        let whether = Fit::new(&evidence.cells.indicator_of_absence(&evidence.earning));
+        let earning = Fit::new(earned);
+        let whether = Fit::new(&cells.indicator_of_absence(earned));
         if let (Some(earning), Some(whether)) = (earning, whether) {
             let mut draws = Draws::new(&earning, count, settings.seed);
             // Another seed, so that both parts are independent.
@@ -327,7 +331,7 @@ fn drawn(evidence: &Evidence, settings: &Settings) -> Option<Draws> {
             return Some(draws);
         }
     }
-    Fit::new(&evidence.cells).map(|fit| Draws::new(&fit, count, settings.seed))
+    Fit::new(cells).map(|fit| Draws::new(&fit, count, settings.seed))
 }
 
 fn generator_case<'a>(
@@ -611,7 +615,7 @@ impl Case<'_> {
                     wish *= VIRAL_BOOST;
                 }
                 // What the favourites may not take yet stays where it is, and does not wander to whoever is least liked.
-                wish += STAYING * from_units(stands);
+                wish += STAYING.powf(self.settings.greed) * from_units(stands);
                 wishing += wish;
                 Some(wish)
             };
@@ -716,7 +720,7 @@ mod tests {
     use super::*;
     use crate::optimize::content::arm::Record;
     use crate::optimize::content::effect::Change;
-    use crate::optimize::content::observation::{Post, Reader};
+    use crate::optimize::content::observation::{HASTE_PROVEN, Post, Reader};
     use proptest::prelude::*;
 
     const NAMES: [&str; 3] = ["coach", "storyteller", "explorer"];
@@ -947,7 +951,23 @@ mod tests {
         let posts = || (0..240).map(|index| post(index, [25.0, 20.0, 22.0]));
         let first = plan_of(posts(), &arms(), Memory::default()).memory;
         let second = plan_of(posts(), &arms(), first.clone()).memory;
-        assert_eq!(first.gate.stakes, second.gate.stakes);
+        assert_eq!((first.gate.stakes, first.haste), (second.gate.stakes, second.haste));
+    }
+
+    #[test]
+    fn old_posts_fade_faster_once_the_newest_have_shown_that_things_changed() {
+        let steady = plan_of((0..240).map(|index| post(index, [60.0, 20.0, 20.0])), &arms(), Memory::default());
+        assert!(steady.memory.haste < HASTE_PROVEN, "{}", steady.memory.haste);
+        let turned =
+            || (0..240).map(|index| post(index, if index < 160 { [60.0, 20.0, 20.0] } else { [20.0, 20.0, 60.0] }));
+        let found = plan_of(turned(), &arms(), Memory::default());
+        assert!(found.memory.haste >= HASTE_PROVEN, "{}", found.memory.haste);
+        // One that may not believe it yet: the same posts are all read already, so nothing new speaks for haste.
+        let slow = Memory { haste: 0.0, ..found.memory.clone() };
+        let slow = plan_of(turned(), &arms(), slow);
+        let gain = |plan: &Plan, arm: usize| plan.generators.arms[arm].effect.expect("known").mean;
+        assert!(gain(&found, 0) < gain(&slow, 0), "{} {}", gain(&found, 0), gain(&slow, 0));
+        assert!(gain(&found, 2) > gain(&slow, 2), "{} {}", gain(&found, 2), gain(&slow, 2));
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct Settings {
     pub zone: String,
     /// Days of posts that are looked at. Three half-lives: what is older counts less than an eighth.
     pub window_days: u32,
-    /// Days after which a post counts half.
+    /// Days after which a post counts half. Where the newest posts have shown that a third of it foretells them better,
+    /// that is used.
     pub half_life_days: f64,
     /// Hours that engagement needs before it is judged. A day covers every reader's time zone once.
     pub mature_hours: f64,
@@ -97,7 +98,7 @@ impl Default for Settings {
             step_factor: 1.5,
             step_points: 0.10,
             lean_points: 0.029,
-            greed: 2.0,
+            greed: 4.0,
             false_move_rate: 0.05,
             draws: 4_096,
             seed: 20_240_229,

@@ -113,7 +113,7 @@ pub fn fill(preference: &[f64], ranges: &[(i64, i64)]) -> Vec<f64> {
             .collect()
     };
     // The scale's decimal logarithm is halved, because it may lie anywhere: preferences are probabilities to a power.
-    let (mut low, mut high) = (-9.0_f64, 15.0_f64);
+    let (mut low, mut high) = (-9.0_f64, 70.0_f64);
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, high);
         if filled(10.0_f64.powf(middle)).iter().sum::<f64>() > 1.0 {
