@@ -1,6 +1,6 @@
 //! How much of what is wrong `healer optimize performance` finds, and how much it finds that is not.
 //!
-//! `cargo bench --bench optimize -- [--seed N] [--systems 20] [--without-statements] [--keep DIR]`: makes a throwaway Postgres (its
+//! `cargo bench --bench optimize -- [--seed N] [--systems 20] [--peers] [--without-statements] [--keep DIR]`: makes a throwaway Postgres (its
 //! binaries are found as those of the sandbox) and in it one posting system for each seed from `--seed` on, with faults that
 //! are known; runs the pass; and compares. `--peers` asks `check_postgres` and `pg_extras` as well, where they are on the path.
 //!
@@ -26,6 +26,12 @@
 //!   pass warns and names the two. Neighbour: operations that seldom meet.
 //!
 //! False: whatever else stands among the findings and the slow jobs, is foretold, or makes a check warn.
+//!
+//! `--peers` asks `check_postgres` (2.25, of Debian) and `pgextras` (of the crate pg-extras) about the same databases, where
+//! they are on the path. Found is what a command of theirs that tells of problems names: `duplicate-indexes`,
+//! `unused-indexes`, `null-indexes` and `vacuum-stats` (where a vacuum is expected) of pgextras (its `bloat` lists every table);
+//! `last_analyze`, `last_vacuum`, `bloat`, `disabled_triggers`, `query_time` of check_postgres where it does not say OK. False is
+//! every index or table that they name there and that no fault is of.
 
 // Counts of rows and simulated times stay far below 2^52.
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -469,6 +475,90 @@ fn is(fault: &Fault, kind: &str, words: &str) -> bool {
     }
 }
 
+/// A tool that looks at the same database.
+struct Peer {
+    name: &'static str,
+    commands: &'static [&'static [&'static str]],
+}
+
+const PEERS: [Peer; 2] = [
+    Peer {
+        name: "pgextras",
+        commands: &[&["duplicate-indexes"], &["unused-indexes"], &["null-indexes"], &["vacuum-stats"]],
+    },
+    Peer {
+        name: "check_postgres",
+        commands: &[
+            &["--action=last_analyze", "--warning=1 day", "--critical=7 days"],
+            &["--action=last_vacuum", "--warning=1 day", "--critical=7 days"],
+            &["--action=bloat"],
+            &["--action=disabled_triggers"],
+            &["--action=query_time", "--warning=10 s", "--critical=60 s"],
+        ],
+    },
+];
+
+impl Peer {
+    /// Indexes and tables that it names as problems; `None` where it is not installed.
+    fn names(&self, cluster: &Cluster, database: &str, known: &[String]) -> Option<Vec<String>> {
+        let mut named = Vec::new();
+        for words in self.commands {
+            let mut command = Command::new(self.name);
+            let socket = cluster.socket_dir().display().to_string();
+            command
+                .env(
+                    "DATABASE_URL",
+                    format!("postgres://postgres@localhost/{database}?host={socket}&port={}", cluster.port()),
+                )
+                .env(
+                    "PG_EXTRAS_DATABASE_URL",
+                    format!("postgres://postgres@localhost/{database}?host={socket}&port={}", cluster.port()),
+                );
+            if self.name == "check_postgres" {
+                command.args([
+                    "--host",
+                    &socket,
+                    "--port",
+                    &cluster.port().to_string(),
+                    "--dbuser",
+                    "postgres",
+                    "--dbname",
+                    database,
+                ]);
+            }
+            let output = command.args(*words).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                self.name != "pgextras" || output.status.success(),
+                "{words:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            if self.name == "check_postgres" && text.contains(" OK: ") {
+                continue;
+            }
+            // Of the vacuums only those that are said to be due.
+            let lines = text.lines().filter(|line| words[0] != "vacuum-stats" || line.contains("yes"));
+            for line in lines {
+                let whole = |name: &&String| {
+                    let (kind, name) = name.split_at(1);
+                    (kind == "i") == words[0].contains("index")
+                        && line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name)
+                };
+                named.extend(known.iter().filter(whole).map(|name| name[1..].to_owned()));
+            }
+        }
+        named.sort();
+        named.dedup();
+        Some(named)
+    }
+}
+
+/// Whether a peer that names this index or table has found the fault.
+fn names(fault: &Fault, name: &str) -> bool {
+    matches!(fault.kind, "missing index" | "invalid index" | "duplicate index" | "stale statistics")
+        && fault.object.split(' ').any(|object| object == format!("public.{name}"))
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let (first, systems) = (number(&arguments, "--seed", 1), number(&arguments, "--systems", 20));
@@ -484,6 +574,8 @@ fn main() {
     let begun = Instant::now();
     let mut counts: BTreeMap<&str, (u64, u64)> = KINDS.iter().map(|kind| (*kind, (0, 0))).collect();
     let (mut false_all, mut false_most) = (0, 0);
+    let with_peers = arguments.iter().any(|argument| argument == "--peers");
+    let mut peers: BTreeMap<&str, (BTreeMap<&str, u64>, usize)> = BTreeMap::new();
     for seed in first..first + systems {
         let name = format!("system_{seed}");
         cluster
@@ -537,6 +629,20 @@ fn main() {
         for (kind, words) in wrong {
             println!("  false: {kind}: {}", words.chars().take(300).collect::<String>());
         }
+        if with_peers {
+            let known = "SELECT c.relkind::text || c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')";
+            let known: Vec<String> =
+                system.client.query(known, &[]).expect("the names").iter().map(|row| row.get(0)).collect();
+            for peer in &PEERS {
+                let Some(named) = peer.names(&cluster, &name, &known) else { continue };
+                let count = peers.entry(peer.name).or_default();
+                for fault in &system.faults {
+                    *count.0.entry(fault.kind).or_default() += u64::from(named.iter().any(|name| names(fault, name)));
+                }
+                let wrong = named.iter().filter(|name| !system.faults.iter().any(|fault| names(fault, name)));
+                count.1 += wrong.count();
+            }
+        }
         if let Some(place) = arguments.iter().position(|argument| argument == "--keep") {
             let folder = std::path::Path::new(arguments.get(place + 1).expect("--keep DIR"));
             let document = json!({ "faults": system.faults.iter().map(|f| format!("{} {}", f.kind, f.object)).collect::<Vec<_>>(), "document": document });
@@ -549,14 +655,19 @@ fn main() {
             .batch_execute(&format!("DROP DATABASE {name}"))
             .expect("dropped");
     }
-    println!("\n{:<30} {:>7} {:>7}", "fault", "planted", "found");
+    let columns: Vec<&str> = PEERS.iter().map(|peer| peer.name).filter(|name| peers.contains_key(name)).collect();
+    let cells =
+        |of: &dyn Fn(&str) -> String| columns.iter().map(|name| format!(" {:>15}", of(name))).collect::<String>();
+    println!("\n{:<30} {:>7} {:>7}{}", "fault", "planted", "healer", cells(&|name| name.to_owned()));
     let (mut found_all, mut planted_all) = (0, 0);
     for kind in KINDS {
         let (found, planted) = counts[kind];
-        println!("{kind:<30} {planted:>7} {found:>7}");
+        let others = cells(&|name| peers[name].0.get(kind).copied().unwrap_or(0).to_string());
+        println!("{kind:<30} {planted:>7} {found:>7}{others}");
         found_all += found;
         planted_all += planted;
     }
+    println!("{:<30} {:>7} {false_all:>7}{}", "named, and no fault", "", cells(&|name| peers[name].1.to_string()));
     println!("{systems} systems in {:.0} s", begun.elapsed().as_secs_f64());
     println!(
         "RESULT recall={:.3} false_per_run={:.2} false_most={false_most} planted={planted_all} seed={first} systems={systems}",

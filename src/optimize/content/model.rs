@@ -242,7 +242,7 @@ impl Fit {
             let spreads = MIDDLE_SPREADS.map(|spread| spread * noise);
             let Some((_, mean, factor)) = solve(&normal, layout, noise, spreads) else { break };
             let used = (factor.solve(&normal.matrix)).trace();
-            (noise, generator_noise) = noises(cells, layout, &basis, scale, &mean, effective_posts, used, whole);
+            (noise, generator_noise) = noises(cells, layout, &basis, scale, &mean, (effective_posts, used), whole);
             if noise < NO_NOISE {
                 return None;
             }
@@ -430,15 +430,14 @@ fn solve(
     likelihood.is_finite().then_some((likelihood, mean, factor))
 }
 
-/// Common and own noise from what the coefficients leave unexplained.
+/// Common and own noise from what the coefficients leave unexplained: `used` of the effective posts went into fitting them.
 fn noises(
     cells: &Cells,
     layout: Layout,
     basis: &[[f64; WAVE_TERMS]; HOURS],
     scale: f64,
     mean: &DVector<f64>,
-    effective_posts: f64,
-    used: f64,
+    (effective_posts, used): (f64, f64),
     whole: f64,
 ) -> (f64, Vec<f64>) {
     let mut left = vec![0.0; layout.generators];
