@@ -559,6 +559,27 @@ fn names(fault: &Fault, name: &str) -> bool {
         && fault.object.split(' ').any(|object| object == format!("public.{name}"))
 }
 
+/// What a peer found of each kind, and what it named that is no fault.
+type Peers = BTreeMap<&'static str, (BTreeMap<&'static str, u64>, usize)>;
+
+/// Prints what was found of each kind, and gives how many of how many.
+fn table(counts: &BTreeMap<&str, (u64, u64)>, peers: &Peers, false_all: usize) -> (u64, u64) {
+    let columns: Vec<&str> = PEERS.iter().map(|peer| peer.name).filter(|name| peers.contains_key(name)).collect();
+    let cells =
+        |of: &dyn Fn(&str) -> String| columns.iter().map(|name| format!(" {:>15}", of(name))).collect::<String>();
+    println!("\n{:<30} {:>7} {:>7}{}", "fault", "planted", "healer", cells(&|name| name.to_owned()));
+    let (mut found_all, mut planted_all) = (0, 0);
+    for kind in KINDS {
+        let (found, planted) = counts[kind];
+        let others = cells(&|name| peers[name].0.get(kind).copied().unwrap_or(0).to_string());
+        println!("{kind:<30} {planted:>7} {found:>7}{others}");
+        found_all += found;
+        planted_all += planted;
+    }
+    println!("{:<30} {:>7} {false_all:>7}{}", "named, and no fault", "", cells(&|name| peers[name].1.to_string()));
+    (found_all, planted_all)
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let (first, systems) = (number(&arguments, "--seed", 1), number(&arguments, "--systems", 20));
@@ -575,7 +596,7 @@ fn main() {
     let mut counts: BTreeMap<&str, (u64, u64)> = KINDS.iter().map(|kind| (*kind, (0, 0))).collect();
     let (mut false_all, mut false_most) = (0, 0);
     let with_peers = arguments.iter().any(|argument| argument == "--peers");
-    let mut peers: BTreeMap<&str, (BTreeMap<&str, u64>, usize)> = BTreeMap::new();
+    let mut peers = Peers::new();
     for seed in first..first + systems {
         let name = format!("system_{seed}");
         cluster
@@ -655,19 +676,7 @@ fn main() {
             .batch_execute(&format!("DROP DATABASE {name}"))
             .expect("dropped");
     }
-    let columns: Vec<&str> = PEERS.iter().map(|peer| peer.name).filter(|name| peers.contains_key(name)).collect();
-    let cells =
-        |of: &dyn Fn(&str) -> String| columns.iter().map(|name| format!(" {:>15}", of(name))).collect::<String>();
-    println!("\n{:<30} {:>7} {:>7}{}", "fault", "planted", "healer", cells(&|name| name.to_owned()));
-    let (mut found_all, mut planted_all) = (0, 0);
-    for kind in KINDS {
-        let (found, planted) = counts[kind];
-        let others = cells(&|name| peers[name].0.get(kind).copied().unwrap_or(0).to_string());
-        println!("{kind:<30} {planted:>7} {found:>7}{others}");
-        found_all += found;
-        planted_all += planted;
-    }
-    println!("{:<30} {:>7} {false_all:>7}{}", "named, and no fault", "", cells(&|name| peers[name].1.to_string()));
+    let (found_all, planted_all) = table(&counts, &peers, false_all);
     println!("{systems} systems in {:.0} s", begun.elapsed().as_secs_f64());
     println!(
         "RESULT recall={:.3} false_per_run={:.2} false_most={false_most} planted={planted_all} seed={first} systems={systems}",
