@@ -63,7 +63,13 @@ fn page(cluster: &Cluster, path: &str) {
     healer::sandbox::seed::signals(&mut client).unwrap_or_else(|error| panic!("{error}"));
     client.batch_execute(WEEK).expect("a week");
     let url = cluster.url("page");
-    for arguments in [&["heal"][..], &["heal"], &["report", "--format", "html", "--output", path]] {
+    for arguments in [
+        &["heal"][..],
+        &["optimize"],
+        &["analyze-errors"],
+        &["heal"],
+        &["report", "--format", "html", "--output", path],
+    ] {
         let ended = Command::new(env!("CARGO_BIN_EXE_healer"))
             .env_clear()
             .env("DATABASE_URL", &url)

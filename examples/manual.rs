@@ -50,6 +50,7 @@ fn pages(directory: &Path) -> io::Result<()> {
         ("EXIT STATUS", manual::EXIT_CODES),
         ("ENVIRONMENT", manual::ENVIRONMENT),
         ("FILES", manual::FILES),
+        ("WORDS", manual::WORDS),
         ("EXAMPLES", manual::EXAMPLES),
     ] {
         section(title, entries).to_writer(&mut text)?;
@@ -75,9 +76,11 @@ fn pages(directory: &Path) -> io::Result<()> {
         for id in global {
             sub = sub.mut_arg(id, |arg| arg.hide(true));
         }
+        let examples = section("EXAMPLES", manual::examples(sub.get_name().trim_start_matches("healer-")));
         let sub = sub.after_long_help("The options of every command, exit codes and environment: healer(1).");
         let mut text = Vec::new();
         page(&sub).render(&mut text)?;
+        examples.to_writer(&mut text)?;
         fs::write(directory.join(format!("{name}.1")), text)?;
     }
     Ok(())

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::manual;
+
 /// Keeps a Postgres-backed content-posting system healthy.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   --max-age exceeded · 75 temporary (database unreachable, read-only) · 77 no permission or hidden \
                   rows · 78 configuration · 130/143 interrupted.\n\
                   The database is named by DATABASE_URL (or --database-url-file, DATABASE_URL_FILE, PG* variables).",
-    after_long_help = crate::manual::after_help(),
+    after_long_help = manual::after_help(),
     arg_required_else_help = true,
     propagate_version = true
 )]
@@ -32,6 +34,7 @@ pub struct Cli {
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// File that holds the database URL (before `DATABASE_URL_FILE`, `DATABASE_URL` and PG* variables)
     #[arg(long, global = true, value_name = "F")]
@@ -54,10 +57,10 @@ pub struct Global {
     /// More log lines on stderr (-v, -vv, -vvv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Stop after this long, at the end of the running batch
+    /// Stop after this long (90s, 10m, 2h), at the end of the running batch
     #[arg(long, global = true, value_name = "TIME", default_value = "10m")]
     pub timeout: String,
-    /// Wait a random time up to this long before starting
+    /// Wait a random time up to this long before starting (many machines, one database)
     #[arg(long, global = true, value_name = "TIME")]
     pub jitter: Option<String>,
     /// Exit 4 when a check is at or above this level
@@ -109,22 +112,31 @@ pub enum FailOn {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Find stuck posts, missing ids and old failures, and repair them (acts unless --dry-run)
+    #[command(long_about = manual::about("heal"), after_long_help = manual::after_command("heal"))]
     Heal(Heal),
     /// Find where time is lost and what earns more, and do something about it (acts unless --dry-run)
+    #[command(long_about = manual::about("optimize"), after_long_help = manual::after_command("optimize"))]
     Optimize(Optimize),
     /// Say what is really going wrong: patterns of errors, their causes, what is new, what recovered
+    #[command(long_about = manual::about("analyze-errors"), after_long_help = manual::after_command("analyze-errors"))]
     AnalyzeErrors(AnalyzeErrors),
     /// Show what is wrong now and what the last runs did
+    #[command(long_about = manual::about("report"), after_long_help = manual::after_command("report"))]
     Report(Report),
     /// Create or upgrade the schema `healer` (safe to repeat)
+    #[command(long_about = manual::about("init"), after_long_help = manual::after_command("init"))]
     Init(Init),
     /// Say whether healer can work here, and if not why (reads only)
+    #[command(long_about = manual::about("doctor"), after_long_help = manual::after_command("doctor"))]
     Doctor,
     /// Decide on a held post
+    #[command(long_about = manual::about("resolve"), after_long_help = manual::after_command("resolve"))]
     Resolve(Resolve),
     /// Bring back what a run changed, where nobody has changed it since
+    #[command(long_about = manual::about("undo"), after_long_help = manual::after_command("undo"))]
     Undo(Undo),
     /// Print the completion script of a shell
+    #[command(long_about = manual::about("completions"), after_long_help = manual::after_command("completions"))]
     Completions {
         /// The shell to write for
         shell: clap_complete::Shell,
@@ -137,10 +149,11 @@ pub struct Heal {
     /// Show what would be done; write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Run only this check (may be repeated)
+    /// Run only this check (may be repeated): stuck-posts, missing-ids, browser-queue, database, circuit-breaker,
+    /// old-failed, job-heartbeats, silence
     #[arg(long, value_name = "CHECK")]
     pub only: Vec<String>,
-    /// Change at most N posts, and release the brake up to N
+    /// Change at most N posts, and let N past the brake where it holds; 0 changes none
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub max_actions: Option<u32>,
 }
@@ -154,10 +167,10 @@ pub struct Optimize {
     /// Show what would be done; write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Write what would mend the database into this file, as one migration to be reviewed
+    /// Write the indexes and settings that would help into this file, as one migration for you to review and run
     #[arg(long, value_name = "FILE")]
     pub sql_out: Option<PathBuf>,
-    /// Write a page on each slow job into this folder
+    /// Write a page on each slow job (durations, errors, its queries and their plans) into this folder
     #[arg(long, value_name = "DIR")]
     pub dossier: Option<PathBuf>,
 }
@@ -188,14 +201,14 @@ pub struct Report {
     /// Which part
     #[arg(value_enum, default_value_t = ReportPart::All)]
     pub part: ReportPart,
-    /// How far back to look
+    /// How far back trends and the last runs go (24h, 7d)
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: String,
     /// Exit 4 when the last successful run of a pass is older than this [default: twice the pass's interval, for passes
     /// that were ever run; `heal` 30m]
     #[arg(long, value_name = "TIME")]
     pub max_age: Option<String>,
-    /// Send a sample over a channel of the configuration, and read no database
+    /// Send a sample over a channel `[alerts.channels.CHANNEL]` of the configuration, and read no database
     #[arg(long, value_name = "CHANNEL")]
     pub test_alert: Option<String>,
 }
@@ -220,7 +233,7 @@ pub enum ReportPart {
 /// Options of `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Print the SQL instead of running it
+    /// Print the SQL instead of running it; needs no database
     #[arg(long)]
     pub print_sql: bool,
     /// Note every run of the system's jobs by a trigger behind the heartbeat table
@@ -235,9 +248,9 @@ pub struct Init {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("decision").required(true).args(["posted", "queue", "fail"])))]
 pub struct Resolve {
-    /// Id of the held post
+    /// Id of the held post (`healer report health` lists them)
     pub post: String,
-    /// It was sent: mark it posted with this external id
+    /// It was sent: mark it posted with this id, as the site gave it
     #[arg(long, value_name = "ID")]
     pub posted: Option<String>,
     /// It was not sent: queue it again
@@ -256,7 +269,7 @@ pub struct Resolve {
 pub struct Undo {
     /// The run to take back (`healer report health` lists them)
     pub run_id: i64,
-    /// Take back only what this check did (may be repeated)
+    /// Take back only what this check did (may be repeated), as `stuck-posts`
     #[arg(long, value_name = "CHECK")]
     pub only: Vec<String>,
     /// Show what would be done; write nothing

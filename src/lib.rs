@@ -28,3 +28,4 @@ pub mod schema;
 pub mod settings;
 pub mod start;
 pub mod tuning;
+pub mod zone;

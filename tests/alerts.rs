@@ -214,6 +214,66 @@ fn over_a_day_of_passes_each_channel_fires_once_stays_quiet_reminds_and_resolves
     assert_eq!(database.value(row).as_deref(), Some("check:circuit-breaker critical 3 53 t"));
 }
 
+/// The sandbox's sick system, an hour a pass: what is wrong there is told over every channel, kept quiet about, told again
+/// after its time, and ended when the system is well.
+#[test]
+fn over_a_day_of_the_sandbox_every_channel_is_told_once_reminded_and_told_the_end() {
+    let (spool, services) = (folder(), Services::new());
+    let database = TestDb::edited(&["DROP SCHEMA public CASCADE; CREATE SCHEMA public"]);
+    let mut client = database.client();
+    healer::sandbox::seed::fill(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    Healer::on(&database, &["init"]).run().expect(0);
+    healer::sandbox::seed::signals(&mut client).unwrap_or_else(|error| panic!("{error}"));
+    drop(client);
+    let hour = LATER.replace("15 minutes", "1 hour").replace("- 900", "- 3600");
+    let config = services.config(spool.path()).replace(QUIET_CHECKS, "[heal]\ninterval = \"1h\"\n");
+    let pass = || {
+        database.run(&hour);
+        let ran = Healer::on(&database, &["heal"])
+            .config(&config)
+            .env("SLACK", &services.slack.url("/services/T0/B0/x"))
+            .env("DISCORD", &services.discord.url("/api/webhooks/1/x"))
+            .env("ROUTING", "0123456789abcdef0123456789abcdef")
+            .env("KEY", "a key")
+            .env("PINGS", &services.healthchecks.url(UUID))
+            .run();
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.all());
+        assert_eq!(services.healthchecks.take().len(), 2);
+        let told = services.told();
+        // All channels were told the same, or all nothing; an Alertmanager hears what is open in every pass.
+        let told_some: Vec<bool> = [0, 1, 2, 4, 5].map(|channel| !told[channel].is_empty()).to_vec();
+        assert!(told_some.iter().all(|some| *some == told_some[0]), "{told:?}");
+        told
+    };
+    let open = || database.value("SELECT count(*) FROM healer.alert WHERE resolved_at IS NULL").expect("a count");
+    let first = pass();
+    assert!(first[0].contains("CRITICAL") && first[2].starts_with("trigger") && first[4] == "new", "{first:?}");
+    assert_ne!(open(), "0");
+    let opened = database.value("SELECT count(*) FROM healer.alert");
+    let mut reminded = 0;
+    for hour in 2..=24 {
+        let told = pass();
+        assert_eq!(told[3], "firing", "{hour}");
+        // What is critical is told again every four hours, and nothing in between.
+        assert_eq!(!told[0].is_empty(), (hour - 1) % 4 == 0, "{hour}: {told:?}");
+        if !told[0].is_empty() {
+            reminded += 1;
+            assert_eq!(told[4], "reminder", "{hour}");
+        }
+    }
+    assert_eq!(reminded, 5);
+    assert_eq!(database.value("SELECT count(*) FROM healer.alert"), opened, "nothing was opened twice");
+    // The application is repaired.
+    database.run(
+        "UPDATE public.content_metadata SET status = 'posted' WHERE status IN ('queued', 'ready', 'posting');
+         UPDATE public.job_heartbeats SET last_success = now(), last_run_status = 'success', consecutive_failures = 0, updated_at = now();
+         SELECT healer.report_browser(0, 0, 1); SELECT healer.report_breaker('posting', false, 0)",
+    );
+    let last = pass();
+    assert!(last[0].contains("RESOLVED") && last[2].contains("resolve") && last[4] == "resolved", "{last:?}");
+    assert_eq!(last[3], "ended");
+}
+
 #[test]
 fn a_failing_channel_changes_nothing_of_the_pass_is_reported_and_tried_again() {
     for (status, tries) in [(404, 1), (403, 1), (500, 3), (503, 3)] {
@@ -445,6 +505,28 @@ fn without_a_place_for_the_spool_the_alert_goes_out_all_the_same() {
     let ran = heal("postgres://nobody@127.0.0.1:1/none", &blocked, &receiver.url("/x")).expect(75);
     assert_eq!(receiver.take().len(), 1);
     assert!(ran.stderr.contains("alerts are repeated in every pass"), "{}", ran.stderr);
+}
+
+/// As the services of systemd have it, and as cron has it: the home of the user who runs the crontab.
+#[test]
+fn without_a_setting_the_spool_is_in_the_folder_that_the_service_or_the_user_has() {
+    let receiver = Receiver::new(200, rules::slack);
+    for (variable, place) in [("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "healer"), ("HOME", ".local/state/healer")] {
+        let given = folder();
+        let run = || {
+            let ran = Healer::at("postgres://nobody@127.0.0.1:1/none", &["heal"])
+                .config(&format!("{QUIET_CHECKS}{SLACK}"))
+                .env("HOOK", &receiver.url("/x"))
+                .env(variable, given.path().to_str().expect("a path"))
+                .run()
+                .expect(75);
+            assert!(!ran.stderr.contains("alerts"), "{}", ran.stderr);
+            receiver.take().len()
+        };
+        assert_eq!((run(), run()), (1, 0), "{variable}: told once");
+        let files = std::fs::read_dir(given.path().join(place)).expect("the folder");
+        assert_eq!(files.filter(spooled).count(), 1, "{variable}");
+    }
 }
 
 #[test]

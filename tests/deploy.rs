@@ -277,11 +277,15 @@ fn the_binary_works_in_the_image_s_file_system_read_only_and_unprivileged() {
     std::fs::write(image.join("etc/resolv.conf"), "").expect("written");
     std::fs::write(image.join("etc/healer/ca.pem"), authority.pem()).expect("written");
     let url = format!("postgresql://postgres:sesame@db.test:{}/postgres", cluster.port);
-    let run = |arguments: &[&str]| {
+    // Where a pod or a container would have the socket of a server beside it.
+    std::fs::create_dir_all(image.join("run/postgresql")).expect("a folder");
+    std::fs::set_permissions(cluster.socket(), std::fs::Permissions::from_mode(0o755)).expect("others may enter");
+    let run_at = |url: &str, arguments: &[&str]| {
         // In a name space of its own the root is mounted read-only; where that is not allowed, it is only not writable.
         let script =
-            "if [ \"$1\" = ro ]; then mount --bind \"$2\" \"$2\" && mount -o remount,bind,ro \"$2\" || exit 99; fi
-            root=$2; shift 2; exec chroot --userspec=65532:65532 \"$root\" /usr/bin/healer \"$@\"";
+            "if [ \"$1\" = ro ]; then mount --bind \"$2\" \"$2\" && mount --bind \"$3\" \"$2/run/postgresql\" &&
+               mount -o remount,bind,ro \"$2\" || exit 99; fi
+            root=$2; shift 3; exec chroot --userspec=65532:65532 \"$root\" /usr/bin/healer \"$@\"";
         let enter = |unshared: bool| {
             let mut command = if unshared { Command::new("unshare") } else { Command::new("/bin/sh") };
             if unshared {
@@ -290,10 +294,11 @@ fn the_binary_works_in_the_image_s_file_system_read_only_and_unprivileged() {
             command
                 .args(["-c", script, "enter", if unshared { "ro" } else { "rw" }])
                 .arg(&image)
+                .arg(cluster.socket())
                 .args(arguments)
                 .env_clear()
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-                .env("DATABASE_URL", &url)
+                .env("DATABASE_URL", url)
                 .env("PGSSLMODE", "verify-full")
                 .env("PGSSLROOTCERT", "/etc/healer/ca.pem")
                 .output()
@@ -307,16 +312,28 @@ fn the_binary_works_in_the_image_s_file_system_read_only_and_unprivileged() {
         }
         output
     };
+    let run = |arguments: &[&str]| run_at(&url, arguments);
     succeeded("--version", &run(&["--version"]));
     succeeded("init", &run(&["init"]));
     admin.batch_execute(WELL).expect("a system that lives");
     succeeded("heal", &run(&["heal", "--quiet", "--fail-on", "critical"]));
     let report = succeeded("report", &run(&["report", "--format", "json"]));
     assert!(report.contains("\"command\""), "{report}");
+    // The other way in: the socket, where there is no TLS to verify.
+    let socket = format!("postgresql://postgres@/postgres?host=/run/postgresql&port={}", cluster.port);
+    let told = run_at(&socket, &["heal", "--dry-run"]);
+    if image_is_entered_read_only() {
+        succeeded("heal over the socket", &told);
+    }
     // Nothing can be written there, and that is told and not a panic.
     let written = run(&["report", "--output", "/etc/report.txt"]);
     assert_eq!(written.status.code(), Some(1), "{}", String::from_utf8_lossy(&written.stderr));
     assert!(!image.join("etc/report.txt").exists());
+}
+
+/// Whether a name space of its own can be had here: only there the socket is brought into the image.
+fn image_is_entered_read_only() -> bool {
+    Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success())
 }
 
 /// Whether this process may change its root.

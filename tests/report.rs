@@ -229,6 +229,29 @@ fn the_page_brings_no_script_and_takes_what_the_database_holds_as_text() {
     assert!(page.contains("<svg ") && page.contains("aria-label"));
 }
 
+#[test]
+fn hours_stand_in_the_order_of_the_clock_and_each_weight_with_what_it_stands_on() {
+    let database = after_all_passes();
+    let text = Healer::on(&database, &["report", "content"]).run().expect(0).stdout;
+    let first = |line: &str| line.split_whitespace().next().and_then(|word| word.parse::<u32>().ok());
+    assert_eq!(text.lines().filter_map(first).collect::<Vec<_>>(), (0..24).collect::<Vec<_>>(), "{text}");
+    let findings =
+        Healer::on(&database, &["report", "content", "--format", "json"]).run().expect(0).json()["findings"].take();
+    for (subject, name) in [("generators", "humanVoice"), ("formats", "thread"), ("hours", "15")] {
+        let found = &findings[subject][name];
+        assert!(
+            found["low"].as_f64() < found["high"].as_f64() && found["posts"].as_u64() > Some(0),
+            "{subject}: {found}"
+        );
+    }
+    // The same in pictures, with intervals.
+    let page = page(&database);
+    for title in ["What generators earn", "What hours earn", "The chance that the next run fails", "Errors by pattern"]
+    {
+        assert!(page.contains(title), "{title}");
+    }
+}
+
 /// A program of the system, or none: then the test says so and ends.
 fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -11,6 +11,9 @@ use regex::Regex;
 const DAY: [(&str, usize); 5] =
     [("heal", 96), ("optimize performance", 12), ("optimize content", 6), ("analyze-errors", 4), ("report", 1)];
 
+/// What a line of the Debian package's cron file begins with.
+const OF_DEBIAN: &str = "healer  test -x /usr/bin/healer || exit 0; ";
+
 /// One schedule found in a file.
 #[derive(Debug, Clone)]
 struct Found {
@@ -167,18 +170,20 @@ fn lines_of_crontab_hold_nothing_secret_and_no_percent_sign_and_are_quiet_locked
     }
     for found in lines().iter().filter(|found| found.file != "README.md" && !found.file.starts_with("docs/")) {
         let command = &found.command;
-        for word in [". /etc/healer/env; ", "flock -n -E 0 /run/lock/healer-", " timeout -k 30s 14m healer "] {
+        for word in [". /etc/healer/env; ", "flock -n -E 0 /var/lib/healer/", " timeout -k 30s 14m healer "] {
             assert!(command.contains(word), "no {word:?}: {found:?}");
         }
         let report = expected(command).is_some_and(|(pass, _)| pass == "report");
         assert_eq!(command.contains(" --quiet --fail-on critical"), !report, "{found:?}");
     }
-    // The two files say the same, but for the user that /etc/cron.d names.
+    // The two files say the same, but for the user that /etc/cron.d names, and that the line outlives the program.
+    let debian: Vec<Found> = lines().into_iter().filter(|found| found.file == "deploy/debian/healer.cron").collect();
+    assert!(debian.iter().all(|found| found.command.starts_with(OF_DEBIAN)), "{debian:?}");
     let of = |file: &str| -> Vec<(String, String)> {
         let mut all: Vec<_> = lines()
             .into_iter()
             .filter(|found| found.file == file)
-            .map(|found| (found.fields, found.command.trim_start_matches("healer  ").to_owned()))
+            .map(|found| (found.fields, found.command.trim_start_matches(OF_DEBIAN).to_owned()))
             .collect();
         all.sort();
         all
@@ -209,7 +214,7 @@ fn a_line_of_crontab_runs_in_the_shell_of_cron() {
         .expect("a line")
         .command
         .replace("/etc/healer/env", env.to_str().unwrap())
-        .replace("/run/lock/healer-", lock.to_str().unwrap());
+        .replace("/var/lib/healer/", lock.to_str().unwrap());
     let cron = |line: &str| {
         Command::new("/bin/sh")
             .args(["-c", line])

@@ -226,7 +226,7 @@ impl Spool {
     /// and is overwritten.
     pub fn open(&mut self) -> std::io::Result<Option<Book>> {
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)?;
+            ready(folder)?;
         }
         let lock = private(&self.path.with_extension("lock")).open(self.path.with_extension("lock"))?;
         match lock.try_lock() {
@@ -273,9 +273,37 @@ fn private(_: &Path) -> std::fs::OpenOptions {
     options
 }
 
+/// Makes the folder where it is missing, and refuses one in which somebody else may put files: a spool of a stranger's
+/// making would open alerts that never were, or keep real ones from being told.
+#[cfg(unix)]
+fn ready(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A file that did not exist before belongs to who runs this: no other way to know is the same on every system.
+    let probe = folder.join(format!(".{}", crate::change::lease::token()));
+    let ours = File::create_new(&probe).and_then(|file| file.metadata()).map(|file| file.uid());
+    let _ = std::fs::remove_file(&probe);
+    let found = std::fs::metadata(folder)?;
+    let owner = found.uid();
+    if (owner == 0 || owner == ours?) && found.mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    let words = "others may write in this folder; name one of its own by alerts.spool";
+    Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, words))
+}
+
+#[cfg(not(unix))]
+fn ready(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)
+}
+
 /// The folder for the state of programs, as the system knows it; a temporary one where there is none.
 fn usual_folder() -> PathBuf {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // Of a systemd service: `StateDirectory=healer`. Where a unit has several, they are divided by colons.
+    if let Some(folder) = given("STATE_DIRECTORY").and_then(|all| std::env::split_paths(&all).next()) {
+        return folder;
+    }
     given("XDG_STATE_HOME")
         .or_else(|| given("HOME").map(|home| home.join(".local/state")))
         .unwrap_or_else(std::env::temp_dir)
@@ -330,5 +358,26 @@ mod tests {
         std::fs::write(again.path(), "{ torn").expect("written");
         drop(again);
         assert_eq!(Spool::of(&dir, "a").open().expect("opened"), Some(Book::default()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_in_which_everybody_may_write_is_refused_and_left_as_it_was() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("set");
+        let dir = folder.path().display().to_string();
+        for open in [0o777, 0o1777] {
+            mode(open);
+            let refused = Spool::of(&dir, "a").open().expect_err("others may write there");
+            assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+            assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
+        }
+        mode(0o750);
+        assert!(Spool::of(&dir, "a").open().expect("opened").is_some());
+        let inner = Spool::of(&folder.path().join("new").display().to_string(), "a").open();
+        assert!(inner.expect("opened").is_some());
+        let found = std::fs::metadata(folder.path().join("new")).expect("made").permissions().mode();
+        assert_eq!(found & 0o777, 0o700);
     }
 }

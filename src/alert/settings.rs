@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::change::plan::Severity;
 use crate::settings::Span;
+use crate::zone::Zone;
 
 /// Channels that a configuration may name: each costs a thread and some seconds of a pass.
 const MOST_CHANNELS: usize = 20;
@@ -186,22 +187,22 @@ impl QuietHours {
     }
 
     /// Whether a time lies in them.
-    pub fn hold(self, now: DateTime<Utc>, zone: chrono_tz::Tz) -> bool {
-        let time = now.with_timezone(&zone).time();
+    pub fn hold(self, now: DateTime<Utc>, zone: &Zone) -> bool {
+        let time = zone.local(now).time();
         if self.from < self.to { self.from <= time && time < self.to } else { self.from <= time || time < self.to }
     }
 }
 
 impl Alerts {
     /// The zone of the quiet hours.
-    pub fn zone(&self) -> chrono_tz::Tz {
-        self.timezone.parse().unwrap_or(chrono_tz::UTC)
+    pub fn zone(&self) -> Zone {
+        Zone::named(&self.timezone).unwrap_or(Zone::UTC)
     }
 
     /// Whether a channel is in its quiet hours.
     pub fn quiet(&self, channel: &ChannelSettings, now: DateTime<Utc>) -> bool {
         let text = channel.quiet_hours.as_deref().unwrap_or(&self.quiet_hours);
-        QuietHours::parse(text).ok().flatten().is_some_and(|hours| hours.hold(now, self.zone()))
+        QuietHours::parse(text).ok().flatten().is_some_and(|hours| hours.hold(now, &self.zone()))
     }
 
     /// Whether every value makes sense; the message names the setting and repeats no value.
@@ -211,7 +212,7 @@ impl Alerts {
                 return Err(format!("alerts.{name} must be at least 1m"));
             }
         }
-        if self.timezone.parse::<chrono_tz::Tz>().is_err() {
+        if Zone::named(&self.timezone).is_none() {
             return Err("alerts.timezone is no time zone; for example Europe/Berlin".into());
         }
         QuietHours::parse(&self.quiet_hours).map_err(|message| format!("alerts.quiet_hours {message}"))?;
@@ -351,11 +352,11 @@ mod tests {
     fn quiet_hours_hold_on_both_sides_of_midnight_and_in_their_own_zone() {
         let hours = QuietHours::parse("22:00-07:00").expect("hours").expect("some");
         let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("a time").to_utc();
-        assert!(hours.hold(at("2026-01-01T22:00:00Z"), chrono_tz::UTC));
-        assert!(hours.hold(at("2026-01-01T06:59:59Z"), chrono_tz::UTC));
-        assert!(!hours.hold(at("2026-01-01T07:00:00Z"), chrono_tz::UTC));
-        assert!(!hours.hold(at("2026-01-01T21:59:59Z"), chrono_tz::UTC));
-        assert!(hours.hold(at("2026-01-01T21:30:00Z"), chrono_tz::Europe::Berlin));
+        assert!(hours.hold(at("2026-01-01T22:00:00Z"), &Zone::UTC));
+        assert!(hours.hold(at("2026-01-01T06:59:59Z"), &Zone::UTC));
+        assert!(!hours.hold(at("2026-01-01T07:00:00Z"), &Zone::UTC));
+        assert!(!hours.hold(at("2026-01-01T21:59:59Z"), &Zone::UTC));
+        assert!(hours.hold(at("2026-01-01T21:30:00Z"), &Zone::named("Europe/Berlin").expect("a zone")));
         assert!(QuietHours::parse("22-7").is_err());
         assert!(QuietHours::parse("07:00-07:00").is_err(), "a whole day would tell nothing ever");
         assert_eq!(QuietHours::parse("  ").expect("none"), None);

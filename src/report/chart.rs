@@ -77,13 +77,44 @@ pub struct Chart {
     pub limit: Option<(String, f64)>,
 }
 
-/// The next round number that is not below a value: 1, 2 or 5 times a power of ten.
+/// Letters of a label that stand in a row below a step of the picture, as wide as they usually are.
+const LETTER: f64 = 5.6;
+/// Room for labels that stand askew because they have none in a row.
+const ASKEW: f64 = 62.0;
+/// Letters of a label that are shown.
+const LABEL: usize = 18;
+
+/// From where to where the axis goes: from 0, where nothing is below it.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    floor: f64,
+    top: f64,
+}
+
+impl Axis {
+    /// Where a value stands in the picture.
+    fn at(self, value: f64) -> f64 {
+        let share = ((value - self.floor) / (self.top - self.floor)).clamp(0.0, 1.0);
+        HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// The values that have a number: both ends, and the middle or 0.
+    fn marks(self) -> [f64; 3] {
+        [self.floor, if self.floor < 0.0 { 0.0 } else { self.top / 2.0 }, self.top]
+    }
+}
+
+/// The next round number that is not below a value.
 fn ceiling(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].iter().map(|step| step * power).find(|step| *step >= value).unwrap_or(10.0 * power)
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .iter()
+        .map(|step| step * power)
+        .find(|step| *step >= value)
+        .unwrap_or(10.0 * power)
 }
 
 /// A number as short as it can be read.
@@ -105,7 +136,8 @@ impl Chart {
         self.labels.is_empty() || self.series.iter().all(|series| series.values.iter().flatten().next().is_none())
     }
 
-    fn top(&self) -> f64 {
+    fn range(&self) -> Axis {
+        let mut least = 0.0_f64;
         let mut most = self.limit.as_ref().map_or(0.0, |(_, limit)| *limit);
         if self.kind == Kind::Bars {
             for step in 0..self.labels.len() {
@@ -115,21 +147,41 @@ impl Chart {
         } else {
             for series in &self.series {
                 let values = series.values.iter().flatten().copied();
-                let bands = series.bands.iter().flatten().map(|(_, high)| *high);
-                most = values.chain(bands).filter(|value| value.is_finite()).fold(most, f64::max);
+                let bands = series.bands.iter().flatten().flat_map(|(low, high)| [*low, *high]);
+                for value in values.chain(bands).filter(|value| value.is_finite()) {
+                    (least, most) = (least.min(value), most.max(value));
+                }
             }
         }
-        ceiling(most)
+        Axis { floor: if least < 0.0 { -ceiling(-least) } else { 0.0 }, top: ceiling(most) }
+    }
+
+    /// Whether every label is shown, and too wide to stand in a row.
+    fn askew(&self) -> bool {
+        let every = match self.kind {
+            Kind::Points => true,
+            Kind::Bars => self.labels.len() <= 12,
+            Kind::Lines => false,
+        };
+        every && self.labels.iter().any(|label| label.chars().count().min(LABEL) as f64 * LETTER > self.step())
+            // What can be counted on (days, hours) is understood from three of its labels.
+            && self.labels.iter().any(|label| label.chars().next().is_some_and(char::is_alphabetic))
+    }
+
+    /// How tall the picture is.
+    fn tall(&self) -> f64 {
+        if self.askew() { HEIGHT + ASKEW - BOTTOM } else { HEIGHT }
     }
 
     /// The picture, its legend, and its figures, as HTML.
     pub fn html(&self) -> String {
         let mut out = String::from("<figure class=\"chart\">\n");
         let _ = writeln!(out, "<figcaption>{}</figcaption>", escape(&self.title));
-        let top = self.top();
+        let top = self.range();
+        let tall = self.tall();
         let _ = writeln!(
             out,
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\" fill=\"currentColor\">",
+            "<svg viewBox=\"0 0 {WIDTH} {tall}\" role=\"img\" aria-label=\"{}\" fill=\"currentColor\">",
             escape(&self.words())
         );
         self.axis(&mut out, top);
@@ -139,7 +191,7 @@ impl Chart {
             Kind::Points => self.points(&mut out, top),
         }
         if let Some((name, limit)) = &self.limit {
-            let y = height(*limit, top);
+            let y = top.at(*limit);
             let _ = writeln!(
                 out,
                 "<line class=\"limit\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"currentColor\" stroke-dasharray=\"4 3\"/>\
@@ -169,9 +221,9 @@ impl Chart {
         words
     }
 
-    fn axis(&self, out: &mut String, top: f64) {
-        for share in [0.0, 0.5, 1.0] {
-            let y = height(top * share, top);
+    fn axis(&self, out: &mut String, top: Axis) {
+        for mark in top.marks() {
+            let y = top.at(mark);
             let _ = writeln!(
                 out,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"currentColor\" stroke-opacity=\"0.15\"/>\
@@ -179,8 +231,20 @@ impl Chart {
                 WIDTH - RIGHT,
                 LEFT - 5.0,
                 y + 3.5,
-                escape(&short(top * share))
+                escape(&short(mark))
             );
+        }
+        if self.askew() {
+            for (place, label) in self.labels.iter().enumerate() {
+                let (x, y) = (self.middle(place) + 3.0, HEIGHT - BOTTOM + 10.0);
+                let label: String = label.chars().take(LABEL).collect();
+                let _ = writeln!(
+                    out,
+                    "<text class=\"small\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" font-size=\"9\" transform=\"rotate(-35 {x:.1} {y:.1})\">{}</text>",
+                    escape(&label)
+                );
+            }
+            return;
         }
         // First, middle and last: more would run into each other on a telephone.
         let count = self.labels.len();
@@ -224,7 +288,7 @@ impl Chart {
         LEFT + (place as f64 + 0.5) * self.step()
     }
 
-    fn bars(&self, out: &mut String, top: f64) {
+    fn bars(&self, out: &mut String, top: Axis) {
         let width = (self.step() * 0.8).max(0.8);
         for place in 0..self.labels.len() {
             let mut below = 0.0;
@@ -232,7 +296,7 @@ impl Chart {
                 let Some(value) = series.values.get(place).copied().flatten().filter(|value| *value > 0.0) else {
                     continue;
                 };
-                let (y, base) = (height(below + value, top), height(below, top));
+                let (y, base) = (top.at(below + value), top.at(below));
                 // What is there is seen, however small beside the others.
                 let tall = (base - y).max(1.0);
                 let _ = writeln!(
@@ -250,7 +314,7 @@ impl Chart {
         }
     }
 
-    fn lines(&self, out: &mut String, top: f64) {
+    fn lines(&self, out: &mut String, top: Axis) {
         for (number, series) in self.series.iter().enumerate() {
             let class = class(number, series);
             let mut upper = String::new();
@@ -258,8 +322,8 @@ impl Chart {
             for (place, band) in series.bands.iter().enumerate().take(self.labels.len()) {
                 if let Some((low, high)) = band {
                     let x = self.middle(place);
-                    let _ = write!(upper, "{x:.1},{:.1} ", height(*high, top));
-                    lower.push(format!("{x:.1},{:.1}", height(*low, top)));
+                    let _ = write!(upper, "{x:.1},{:.1} ", top.at(*high));
+                    lower.push(format!("{x:.1},{:.1}", top.at(*low)));
                 }
             }
             if !lower.is_empty() {
@@ -275,7 +339,7 @@ impl Chart {
             let mut pieces = Vec::new();
             for place in 0..self.labels.len() {
                 match series.values.get(place).copied().flatten().filter(|value| value.is_finite()) {
-                    Some(value) => piece.push((self.middle(place), height(value, top))),
+                    Some(value) => piece.push((self.middle(place), top.at(value))),
                     None => pieces.push(std::mem::take(&mut piece)),
                 }
             }
@@ -288,14 +352,15 @@ impl Chart {
                 let points: Vec<String> = piece.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
                 let _ = writeln!(
                     out,
-                    "<polyline class=\"{class} line\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.8\" points=\"{}\"/>",
+                    "<polyline class=\"{class} line\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.8\"{} points=\"{}\"/>",
+                    if dashed(number, series) { " stroke-dasharray=\"5 3\"" } else { "" },
                     points.join(" ")
                 );
             }
         }
     }
 
-    fn points(&self, out: &mut String, top: f64) {
+    fn points(&self, out: &mut String, top: Axis) {
         let shift = self.step() / (self.series.len() + 1) as f64;
         for (number, series) in self.series.iter().enumerate() {
             let class = class(number, series);
@@ -305,15 +370,15 @@ impl Chart {
                     let _ = writeln!(
                         out,
                         "<line class=\"{class} line\" stroke=\"currentColor\" stroke-width=\"2\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>",
-                        height(low, top),
-                        height(high, top)
+                        top.at(low),
+                        top.at(high)
                     );
                 }
                 if let Some(value) = series.values.get(place).copied().flatten() {
                     let _ = writeln!(
                         out,
                         "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"3\"><title>{} {}: {}</title></circle>",
-                        height(value, top),
+                        top.at(value),
                         escape(&self.labels[place]),
                         escape(&series.name),
                         short(value)
@@ -329,8 +394,13 @@ impl Chart {
         }
         out.push_str("<ul class=\"legend\">");
         for (number, series) in self.series.iter().enumerate() {
-            let _ =
-                write!(out, "<li><span class=\"key {}\"></span>{}</li>", class(number, series), escape(&series.name));
+            let _ = write!(
+                out,
+                "<li><span class=\"key {}{}\"></span>{}</li>",
+                class(number, series),
+                if dashed(number, series) { " hollow" } else { "" },
+                escape(&series.name)
+            );
         }
         out.push_str("</ul>\n");
     }
@@ -363,13 +433,13 @@ impl Chart {
     }
 }
 
-fn height(value: f64, top: f64) -> f64 {
-    let share = (value / top).clamp(0.0, 1.0);
-    HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-}
-
 fn class(number: usize, series: &Series) -> String {
     series.tone.map_or_else(|| format!("c{}", number % COLOURS), |tone| format!("t-{tone}"))
+}
+
+/// Whether a series shares its colour with an earlier one: its line is dashed, and its key hollow.
+fn dashed(number: usize, series: &Series) -> bool {
+    series.tone.is_none() && (number / COLOURS) % 2 == 1
 }
 
 #[cfg(test)]
@@ -385,12 +455,51 @@ mod tests {
 
     #[test]
     fn the_axis_ends_at_a_round_number() {
-        for (value, end) in [(0.0, 1.0), (1.0, 1.0), (3.0, 5.0), (11.0, 20.0), (0.03, 0.05), (f64::NAN, 1.0)] {
+        for (value, end) in
+            [(0.0, 1.0), (1.0, 1.0), (3.0, 3.0), (11.0, 20.0), (0.045, 0.05), (290.0, 300.0), (f64::NAN, 1.0)]
+        {
             assert!((ceiling(value) - end).abs() < 1e-12, "{value}");
         }
         assert_eq!(short(1_234_567.0), "1.2M");
         assert_eq!(short(10.0), "10");
         assert_eq!(short(0.25), "0.25");
+    }
+
+    #[test]
+    fn what_is_below_zero_is_drawn_below_the_line_of_zero() {
+        let told = chart(Kind::Points, &[Some(-10.0), Some(40.0)]);
+        let axis = told.range();
+        assert!((axis.floor + 20.0).abs() < 1e-9 && (axis.top - 80.0).abs() < 1e-9, "{axis:?}");
+        assert!(axis.at(-10.0) > axis.at(0.0) && axis.at(0.0) > axis.at(40.0));
+        assert!(told.html().contains(">-20</text>") && told.html().contains(">0</text>"));
+        assert!(chart(Kind::Points, &[Some(10.0)]).range().floor.abs() < f64::EPSILON, "the axis begins at 0");
+    }
+
+    #[test]
+    fn labels_that_have_no_room_in_a_row_stand_askew_and_all_of_them_stand() {
+        let of = |labels: &[&str]| Chart {
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            ..chart(Kind::Points, &vec![Some(1.0); labels.len()])
+        };
+        let jobs = ["archive_export", "peer_scraper", "trend_refresh", "metrics_scraper", "reply_posting", "posting"];
+        let askew = of(&jobs);
+        assert!(askew.tall() > HEIGHT);
+        for job in jobs {
+            assert_eq!(askew.html().matches(&format!(">{job}</text>")).count(), 1, "{job}");
+        }
+        let row = of(&["single", "thread"]);
+        assert!((row.tall() - HEIGHT).abs() < f64::EPSILON && !row.html().contains("rotate"));
+    }
+
+    #[test]
+    fn series_that_share_a_colour_are_told_apart() {
+        let many = Chart {
+            series: (0..8).map(|n| Series::new(format!("s{n}"), vec![Some(1.0), Some(2.0)])).collect(),
+            ..chart(Kind::Lines, &[Some(1.0), Some(2.0)])
+        };
+        let html = many.html();
+        assert_eq!(html.matches("stroke-dasharray").count(), 2, "the seventh and the eighth");
+        assert_eq!(html.matches(" hollow\"").count(), 2);
     }
 
     proptest::proptest! {

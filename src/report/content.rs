@@ -61,6 +61,60 @@ pub fn part(start: &mut Start, ask: &Ask) -> Result<Part, Error> {
     })
 }
 
+/// What one earns over the average, 9 of 10 times, and the posts that say so.
+fn interval(findings: &Value, subject: &str, name: &str) -> (Option<(f64, f64)>, Option<u64>) {
+    let of = &findings[subject][name];
+    (of["low"].as_f64().zip(of["high"].as_f64()), of["posts"].as_u64())
+}
+
+/// Names and their weights, in the order in which they are shown.
+type Weights<'a> = [(&'a String, f64)];
+
+/// How the weights moved; of hours, which are too many for lines, how they are.
+fn moved(subject: &str, weights: &Weights<'_>, noted: &[Noted], past: &dyn Fn(&str) -> Vec<Option<f64>>) -> Chart {
+    let names = || weights.iter().map(|(name, _)| (*name).clone());
+    let percent = |values: Vec<Option<f64>>| values.into_iter().map(|v| v.map(|v| v * 100.0)).collect();
+    if subject == "hours" {
+        return Chart {
+            title: "Weight of each hour".into(),
+            unit: "%",
+            labels: names().collect(),
+            kind: Kind::Bars,
+            series: vec![Series::new("weight", percent(weights.iter().map(|(_, weight)| Some(*weight)).collect()))],
+            limit: None,
+        };
+    }
+    Chart {
+        title: format!("Weights of {subject} over time"),
+        unit: "%",
+        labels: noted.iter().map(|then| format!("{} ago", ago(then.age))).collect(),
+        kind: Kind::Lines,
+        series: names().map(|name| Series::new(name.clone(), percent(past(&name)))).collect(),
+        limit: None,
+    }
+}
+
+/// What the weights stand on, where it was measured: each interval, and its middle.
+fn earned(subject: &str, weights: &Weights<'_>, findings: &Value) -> Chart {
+    let bands: Vec<Option<(f64, f64)>> = weights
+        .iter()
+        .map(|(name, _)| interval(findings, subject, name).0.map(|(low, high)| (low * 100.0, high * 100.0)))
+        .collect();
+    let mut series = Series::new(
+        "earns against the average, 9 of 10 times",
+        bands.iter().map(|band| band.map(|(low, high)| f64::midpoint(low, high))).collect(),
+    );
+    series.bands = bands;
+    Chart {
+        title: format!("What {subject} earn against the average"),
+        unit: "%",
+        labels: weights.iter().map(|(name, _)| (*name).clone()).collect(),
+        kind: Kind::Points,
+        series: vec![series],
+        limit: None,
+    }
+}
+
 fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
     let Some(newest) = noted.last() else { return Part::empty("content", "nothing is known yet".into()) };
     let best = newest.subjects.iter().take(2).filter_map(|(_, weights)| {
@@ -85,16 +139,15 @@ fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
         let past = |name: &str| -> Vec<Option<f64>> {
             noted.iter().map(|then| then.subjects[index].1.get(name).copied()).collect()
         };
-        let interval = |name: &str| {
-            let of = &findings[*subject][name];
-            (of["low"].as_f64().zip(of["high"].as_f64()), of["posts"].as_u64())
-        };
+        // Hours are numbers: 2 comes before 10.
+        let mut weights: Vec<(&String, f64)> = weights.iter().map(|(name, weight)| (name, *weight)).collect();
+        weights.sort_by_key(|(name, _)| name.parse::<u32>().unwrap_or(u32::MAX));
         let rows: Vec<Vec<String>> = weights
             .iter()
             .map(|(name, weight)| {
-                let (effect, posts) = interval(name);
+                let (effect, posts) = interval(findings, subject, name);
                 vec![
-                    name.clone(),
+                    (*name).clone(),
                     format!("{:.1} %", weight * 100.0),
                     spark::line(&past(name)),
                     effect.map_or_else(String::new, |(low, high)| {
@@ -110,26 +163,11 @@ fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
             table.add_row(row.iter().map(|cell| table::clean(cell)));
         }
         let _ = write!(text, "\n{}", table::text(&table));
-        let percent = |values: Vec<Option<f64>>| values.into_iter().map(|v| v.map(|v| v * 100.0)).collect();
-        blocks.push(Block::Chart(if *subject == "hours" {
-            Chart {
-                title: "Weight of each hour".into(),
-                unit: "%",
-                labels: weights.keys().cloned().collect(),
-                kind: Kind::Bars,
-                series: vec![Series::new("weight", weights.values().map(|weight| Some(weight * 100.0)).collect())],
-                limit: None,
-            }
-        } else {
-            Chart {
-                title: format!("Weights of {subject} over time"),
-                unit: "%",
-                labels: noted.iter().map(|then| format!("{} ago", ago(then.age))).collect(),
-                kind: Kind::Lines,
-                series: weights.keys().map(|name| Series::new(name.clone(), percent(past(name)))).collect(),
-                limit: None,
-            }
-        }));
+        blocks.push(Block::Chart(moved(subject, &weights, noted, &past)));
+        let earned = earned(subject, &weights, findings);
+        if !earned.is_empty() {
+            blocks.push(Block::Chart(earned));
+        }
         blocks.push(Block::Table(
             format!("Weights of {subject}"),
             headings.iter().map(|word| (*word).to_owned()).collect(),

@@ -85,6 +85,7 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
         series: vec![Series::new("errors", counts)],
         limit: None,
     })];
+    blocks.push(Block::Chart(by_pattern(&found.patterns)));
     blocks.push(Block::Table("Patterns".into(), HEADINGS.iter().map(|word| (*word).to_owned()).collect(), rows));
     blocks.extend(advice.into_iter().map(Block::Text));
     Part {
@@ -117,6 +118,39 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
         verdict,
         blocks,
         notes: Vec::new(),
+    }
+}
+
+/// Patterns that have a bar: more could not be told apart.
+const DRAWN: usize = 8;
+
+/// How many errors each of the largest patterns has, how many of them came in bursts, and which patterns are new.
+fn by_pattern(rows: &[PatternRow]) -> Chart {
+    let mut rows: Vec<&PatternRow> = rows.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.errors));
+    rows.truncate(DRAWN);
+    let in_bursts = |row: &PatternRow| {
+        let bursts = row.view["bursts"].as_array().into_iter().flatten();
+        bursts.filter_map(|burst| burst["count"].as_u64()).sum::<u64>().min(row.errors)
+    };
+    let new = |row: &PatternRow| matches!(row.standing.as_str(), "new" | "regressed");
+    let some = |count: u64| (count > 0).then_some(count as f64);
+    let outside = |row: &&PatternRow| row.errors - in_bursts(row);
+    Chart {
+        title: "Errors by pattern".into(),
+        unit: "errors",
+        labels: rows.iter().map(|row| row.error_key.rsplit(':').next().unwrap_or_default().to_owned()).collect(),
+        kind: Kind::Bars,
+        series: vec![
+            Series::new("known", rows.iter().map(|row| some(if new(row) { 0 } else { outside(row) })).collect()),
+            Series::new(
+                "new or back again",
+                rows.iter().map(|row| some(if new(row) { outside(row) } else { 0 })).collect(),
+            )
+            .toned("critical"),
+            Series::new("in bursts", rows.iter().map(|row| some(in_bursts(row))).collect()).toned("warning"),
+        ],
+        limit: None,
     }
 }
 

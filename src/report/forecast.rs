@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::chart::{Chart, Kind, Series};
 use super::model::SCHEMA_VERSION;
 use super::part::{Ask, Block, Metric, Part};
 use super::table::{self, Look};
@@ -174,14 +175,32 @@ fn blocks(report: &ForecastReport) -> Vec<Block> {
         vec![told.job.clone(), chance, range, told.reasons.first().cloned().unwrap_or_default()]
     });
     let resources = report.resources.iter().map(|told| vec![told.resource.clone(), told.words.clone()]);
-    let mut blocks = vec![
+    let mut chances = Series::new(
+        "chance, 80 of 100 times between",
+        report.jobs.iter().map(|told| told.next_failure.as_ref().map(|estimate| estimate.p * 100.0)).collect(),
+    );
+    chances.bands = report
+        .jobs
+        .iter()
+        .map(|told| told.next_failure.as_ref().map(|estimate| (estimate.low * 100.0, estimate.high * 100.0)))
+        .collect();
+    let picture = Chart {
+        title: "The chance that the next run fails".into(),
+        unit: "%",
+        labels: report.jobs.iter().map(|told| told.job.clone()).collect(),
+        kind: Kind::Points,
+        series: vec![chances],
+        limit: None,
+    };
+    let mut blocks = if picture.is_empty() { Vec::new() } else { vec![Block::Chart(picture)] };
+    blocks.extend([
         Block::Table(
             "Jobs: the chance that the next run fails".into(),
             texts(&["job", "chance", "80 of 100 times between", "why"]),
             jobs.collect(),
         ),
         Block::Table("Resources".into(), texts(&["resource", "what is expected"]), resources.collect()),
-    ];
+    ]);
     let scores = report.scores.iter().map(|score| &score.words).chain(report.held.iter().map(|held| &held.words));
     blocks.extend(scores.map(|words| Block::Text(words.clone())));
     blocks

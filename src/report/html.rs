@@ -171,6 +171,13 @@ fn alerts(whole: &Whole, out: &mut String) {
         );
     }
     out.push_str("</ul>\n");
+    let more = whole.alerts_total.saturating_sub(alerts.len().try_into().unwrap_or_default());
+    if more > 0 {
+        let _ = writeln!(
+            out,
+            "<p class=\"note\">and {more} less grave ones: SELECT * FROM healer.alert WHERE resolved_at IS NULL</p>"
+        );
+    }
     for channel in &whole.channels {
         let _ = writeln!(
             out,
@@ -205,6 +212,12 @@ fn blocks(blocks: &[Block], out: &mut String) {
     }
 }
 
+/// Letters of a cell that stay in one line, also on a telephone.
+const SHORT: usize = 16;
+
+/// Letters from which a cell is a sentence.
+const LONG: usize = 40;
+
 fn table(caption: &str, header: &[String], rows: &[Vec<String>], out: &mut String) {
     let _ = write!(
         out,
@@ -219,10 +232,14 @@ fn table(caption: &str, header: &[String], rows: &[Vec<String>], out: &mut Strin
         out.push_str("<tr>");
         for cell in row {
             let tone = match cell.as_str() {
-                "ok" => " class=\"t-ok\"",
-                "warning" | "partial" => " class=\"t-warning\"",
-                "critical" | "failed" | "abandoned" => " class=\"t-critical\"",
-                "unknown" => " class=\"t-unknown\"",
+                "ok" => " class=\"short t-ok\"",
+                "warning" | "partial" => " class=\"short t-warning\"",
+                "critical" | "failed" | "abandoned" => " class=\"short t-critical\"",
+                "unknown" => " class=\"short t-unknown\"",
+                // A word, a number, a time: broken in two it would be hard to read.
+                short if short.chars().count() <= SHORT => " class=\"short\"",
+                // A sentence: the table scrolls aside before it becomes a column of syllables.
+                long if long.chars().count() > LONG => " class=\"long\"",
                 _ => "",
             };
             let _ = write!(out, "<td{tone}>{}</td>", escape(cell));

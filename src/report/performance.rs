@@ -45,6 +45,12 @@ fn time(value: &Value) -> String {
     )
 }
 
+/// Whether the table of what the database needs says it already.
+fn told(findings: &[Value], line: &str) -> bool {
+    let mut titles = findings.iter().take(LISTED).filter_map(|finding| finding["title"].as_str());
+    titles.any(|title| !title.is_empty() && line.starts_with(title))
+}
+
 fn show(body: &Value, age: i64, ask: &Ask) -> Part {
     let (jobs, findings) = (list(&body["jobs"]), list(&body["findings"]));
     let grave = |level: &str| findings.iter().filter(|finding| finding["level"] == level).count();
@@ -115,7 +121,7 @@ fn show(body: &Value, age: i64, ask: &Ask) -> Part {
         Block::Table("Jobs".into(), headings(&JOBS), job_rows),
         Block::Table("What the database needs".into(), headings(&FINDINGS), finding_rows),
     ];
-    blocks.extend(advice.into_iter().map(Block::Text));
+    blocks.extend(advice.into_iter().filter(|line| !told(findings, line)).map(Block::Text));
     let help = "Median duration of a job's runs in 24 h, in seconds";
     let mut metrics: Vec<Metric> = jobs
         .iter()

@@ -5,38 +5,35 @@
 //! and both count as the same hour of the day. An instant always has exactly one local hour, so nothing is guessed.
 
 use chrono::{DateTime, Timelike, Utc};
-use chrono_tz::Tz;
 
 use super::settings::SettingsError;
+use crate::zone::Zone;
 
 /// Hours of a day, as an array length.
 pub const HOURS: usize = 24;
 
 /// Turns instants into hours of the day of one zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HourClock {
-    zone: Tz,
+    zone: Zone,
 }
 
 impl HourClock {
     /// A clock for an IANA zone name such as `Europe/Berlin`, `America/New_York` or `UTC`.
     pub fn new(zone: &str) -> Result<Self, SettingsError> {
-        zone.trim()
-            .parse::<Tz>()
-            .map(|zone| Self { zone })
-            .map_err(|_| SettingsError::UnknownZone { zone: zone.to_owned() })
+        Zone::named(zone).map(|zone| Self { zone }).ok_or_else(|| SettingsError::UnknownZone { zone: zone.to_owned() })
     }
 
     /// The local hour of the day, 0 to 23.
     pub fn hour_of(&self, at: DateTime<Utc>) -> u8 {
         // An hour is below 24 by definition, so the cast loses nothing.
         #[allow(clippy::cast_possible_truncation)]
-        let hour = at.with_timezone(&self.zone).hour() as u8;
+        let hour = self.zone.local(at).hour() as u8;
         hour
     }
 
     /// The zone's IANA name, for the output.
-    pub fn zone_name(&self) -> &'static str {
+    pub fn zone_name(&self) -> &str {
         self.zone.name()
     }
 }

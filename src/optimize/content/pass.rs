@@ -314,7 +314,8 @@ fn group(look: &Look, plan: &Plan) -> Group {
         FINDINGS,
         json!({
             "zone": plan.zone, "objective": plan.objective,
-            "formats": findings(&plan.formats.arms), "hours": findings(&plan.hours.arms),
+            "generators": findings(&plan.generators.arms), "formats": findings(&plan.formats.arms),
+            "hours": findings(&plan.hours.arms),
         }),
     ));
     group
