@@ -63,10 +63,10 @@ SELECT 1, t.at, jsonb_build_object('posting', jsonb_build_object('day', jsonb_bu
  CROSS JOIN LATERAL (SELECT now() - interval '7 days' + n * interval '6 hours' - interval '1 hour' AS at) t
  CROSS JOIN LATERAL (SELECT CASE WHEN t.at BETWEEN now() - interval '75 hours' AND now() - interval '48 hours' THEN 14 ELSE 0 END AS failed) o;
 INSERT INTO healer.resource_sample (resource, at, value, most)
-SELECT r.resource, t.at, r.first + r.rise * n + r.noise * random(), r.most
+SELECT r.resource, now() - interval '7 days' + n * interval '1 hour',
+       r.first + r.rise * sum(CASE WHEN random() < r.often THEN 1 / r.often ELSE 0 END) OVER (PARTITION BY r.resource ORDER BY n), 2147483647
   FROM generate_series(1, 160) n
- CROSS JOIN LATERAL (SELECT now() - interval '7 days' + n * interval '1 hour' AS at) t
- CROSS JOIN (VALUES ('sequence public.metrics_id_seq', 1.2e9, 3.5e6, 1e6, 2147483647), ('sequence public.views_id_seq', 0.9e9, 3e6, 2e7, 2147483647), ('sequence public.replies_id_seq', 1.5e9, 2e6, 6e7, 2147483647)) r (resource, first, rise, noise, most)";
+ CROSS JOIN (VALUES ('sequence public.metrics_id_seq', 1.2e9, 3.5e6, 0.3), ('sequence public.views_id_seq', 0.9e9, 3e6, 0.1), ('sequence public.replies_id_seq', 1.5e9, 2e6, 0.05)) r (resource, first, rise, often)";
 
 /// Makes the sandbox's sick system with that week behind it, and writes the page that healer makes of it.
 fn page(cluster: &Cluster, path: &str) {

@@ -80,8 +80,8 @@ pub struct Chart {
 
 /// Letters of a label that stand in a row below a step of the picture, as wide as they usually are.
 const LETTER: f64 = 5.6;
-/// Room for labels that stand askew because they have none in a row.
-const ASKEW: f64 = 62.0;
+/// Room for labels that stand askew because they have none in a row: for the longest, of wide letters.
+const ASKEW: f64 = 72.0;
 /// Letters of a label that are shown.
 const LABEL: usize = 18;
 
@@ -186,6 +186,15 @@ impl Chart {
             && self.labels.iter().any(|label| label.chars().next().is_some_and(char::is_alphabetic))
     }
 
+    /// Whether most of what is drawn where the limit's name stands, at the right, is above the limit: then the name goes
+    /// below the line, where there is room for it.
+    fn stays_above(&self, limit: f64) -> bool {
+        let right = self.labels.len() / 2;
+        let values = self.series.iter().flat_map(|series| series.values.iter().skip(right).flatten());
+        let (above, all) = values.fold((0, 0), |(above, all), value| (above + usize::from(*value > limit), all + 1));
+        2 * above > all
+    }
+
     /// How tall the picture is.
     fn tall(&self) -> f64 {
         if self.askew() { HEIGHT + ASKEW - BOTTOM } else { HEIGHT }
@@ -216,7 +225,7 @@ impl Chart {
                  <text class=\"small\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"10\">{}</text>",
                 WIDTH - RIGHT,
                 WIDTH - RIGHT,
-                (y - 3.0).max(10.0),
+                if self.stays_above(*limit) { y + 11.0 } else { (y - 3.0).max(10.0) },
                 escape(name)
             );
         }
@@ -548,6 +557,20 @@ mod tests {
         assert!(open.range().top > 5.0, "there is room above the middle");
         open.series[0].bands[0] = Some((3.0, 5.0));
         assert!((open.range().top - 5.0).abs() < 1e-9 && !open.html().contains("<polyline"));
+    }
+
+    #[test]
+    fn the_name_of_a_limit_stands_where_it_crosses_no_line() {
+        let name = |values: &[Option<f64>]| {
+            let limited = Chart { limit: Some(("limit".into(), 50.0)), ..chart(Kind::Lines, values) };
+            let html = limited.html();
+            let place = html.split("text-anchor=\"end\" font-size=\"10\">limit<").next().expect("its name");
+            let y: f64 = place.rsplit("y=\"").next().and_then(|y| y.split('"').next()?.parse().ok()).expect("a place");
+            y - limited.range().at(50.0)
+        };
+        assert!(name(&[Some(10.0), Some(95.0)]) > 0.0, "below the line where the values are above it");
+        assert!(name(&[Some(95.0), Some(10.0)]) < 0.0);
+        assert!(name(&[Some(95.0), None, Some(10.0), None]) < 0.0, "what was not measured has no say");
     }
 
     #[test]
