@@ -23,7 +23,7 @@ const SCHEMA: &str = include_str!("../sql/sandbox/010_schema.sql");
 /// What `optimize performance` reads beside posts and events.
 const JOBS: &str = "
 INSERT INTO healer.job_run (job, status, at, duration_ms, source)
-SELECT 'job ' || n % 40, CASE WHEN n % 53 = 0 THEN 'failed' ELSE 'success' END, now() - n * interval '6 seconds', 4000 + n * 7919 % 3000, 'trigger'
+SELECT 'job ' || n % 40, CASE WHEN n % 53 = 0 THEN 'failed' ELSE 'success' END, now() - n * interval '6 seconds', 4000 + n::bigint * 7919 % 3000, 'trigger'
   FROM generate_series(1, $RUNS) n;
 INSERT INTO healer.signal (name, data, reported_at)
 SELECT 'browser_op', jsonb_build_object('operation', 'operation ' || n % 12, 'waited_ms', n * 31 % 4000, 'held_ms', 9000 + n * 17 % 9000, 'ok', n % 40 <> 0),
@@ -56,7 +56,7 @@ fn errors(events: u64) -> String {
                          'duplicate key value violates unique constraint \"posts_' || n % 7 || '_key\"', 'HTTP 429: rate limit, try again in ' || n % 900 || ' s',
                          'cannot read properties of undefined (reading ''' || md5((n % 10000)::text) || ''')', 'connection to 10.' || n % 200 || '.0.1 refused',
                          'page ' || md5(n::text) || ' crashed', 'job step ' || (ARRAY['open', 'type', 'submit', 'verify'])[1 + n % 4] || ' failed after ' || n || ' ms'])
-                  [1 + n * 7919 % 8]), 'error', 'component ' || n % 6, NULL, now() - interval '6 hours' * (n::float8 / {events})
+                  [1 + n::bigint * 7919 % 8]), 'error', 'component ' || n % 6, NULL, now() - interval '6 hours' * (n::float8 / {events})
            FROM generate_series(1, {events}) n"
     )
 }

@@ -11,11 +11,14 @@ SELECT e.at, left(e.kind, 200) AS kind, coalesce(e.severity, e.doc ->> 'severity
                      CASE WHEN e.kind LIKE 'error\_%' THEN substr(e.kind, 7) ELSE e.kind END), 200) AS class,
        left(coalesce(nullif(e.doc ->> 'error_message', ''), nullif(e.doc ->> 'error', ''), nullif(e.doc ->> 'message', ''),
                      nullif(e.message, ''), nullif(e.doc ->> 'reason', ''), nullif(e.doc::text, '{}'), ''), 16384) AS message,
-       k.post, left(coalesce(e.doc ->> 'job', e.doc ->> 'job_name', e.doc -> 'context' ->> 'job_name'), 200) AS job,
+       e.post, left(coalesce(e.doc ->> 'job', e.doc ->> 'job_name', e.doc -> 'context' ->> 'job_name'), 200) AS job,
        left(e.doc ->> 'sqlstate', 10) AS sqlstate, left(coalesce(e.doc ->> 'http_status', e.doc ->> 'status_code'), 10) AS http,
        e.doc ->> 'recovered' AS recovered, left(e.doc ->> 'recovery_time_ms', 30) AS recovery_ms,
        p.posted IS NOT NULL AS post_found, p.posted, p.posted_at
-  FROM (SELECT r.{events_at_column} AS place, {events_at} AS at, r.event_type::text AS kind,
+  FROM (SELECT d.*, left(coalesce(d.doc ->> 'decision_id', d.doc ->> 'decisionId', d.doc ->> 'post_id', d.doc -> 'context' ->> 'decision_id',
+                                  d.doc -> 'context' ->> 'decisionId', d.doc -> 'metadata' ->> 'decision_id'), 200) AS post
+          FROM (
+        SELECT r.{events_at_column} AS place, {events_at} AS at, r.event_type::text AS kind,
                {errors_severity} AS severity, {errors_component} AS component, {errors_message} AS message,
                {errors_document} AS doc
           FROM {events} r
@@ -27,12 +30,11 @@ SELECT e.at, left(e.kind, 200) AS kind, coalesce(e.severity, e.doc ->> 'severity
            AND r.event_type NOT IN ('self_healing_report', 'performance_optimization_report', 'autonomous_optimization',
                                     'error_analysis_complete', 'error_spike_alert')
            AND r.event_type NOT LIKE 'healer\_%' AND {errors_component} IS DISTINCT FROM 'healer'
-         ORDER BY r.{events_at_column} OFFSET 0) e
- CROSS JOIN LATERAL (
-   SELECT left(coalesce(e.doc ->> 'decision_id', e.doc ->> 'decisionId', e.doc ->> 'post_id', e.doc -> 'context' ->> 'decision_id',
-                        e.doc -> 'context' ->> 'decisionId', e.doc -> 'metadata' ->> 'decision_id'), 200) AS post OFFSET 0) k
+         ORDER BY r.{events_at_column} OFFSET 0) d
+         -- Both OFFSETs keep what is read of a document from being read again wherever it is used.
+         OFFSET 0) e
   LEFT JOIN LATERAL (
    SELECT coalesce({errors_posted}, false) AS posted, {posted_at} AS posted_at
-     FROM {posts} p WHERE p.{id} = {errors_post_match} LIMIT 1) p ON k.post IS NOT NULL
+     FROM {posts} p WHERE p.{id} = {errors_post_match} LIMIT 1) p ON e.post IS NOT NULL
  WHERE e.doc ->> 'component' IS DISTINCT FROM 'healer'
  ORDER BY e.place

@@ -111,7 +111,7 @@ impl Sources {
         );
         names.set("errors_posted", posted);
         let id = mapping.posts.column(&settings.posts.id);
-        names.set("errors_post_match", id.map_or_else(|| "NULL".into(), |id| mapping::key_as("k.post", id)));
+        names.set("errors_post_match", id.map_or_else(|| "NULL".into(), |id| mapping::key_as("e.post", id)));
         let mut build = Build { settings, catalog, mapping, names };
         let events = build.events(span);
         let heartbeats = build.heartbeats();
