@@ -52,7 +52,21 @@ SELECT 'heal', 'heal', 'page', t.at, t.at + make_interval(secs => 0.4 + 0.3 * ra
   FROM generate_series(1, 28 * 24) n
  CROSS JOIN LATERAL (SELECT now() - interval '7 days' + n * interval '15 minutes' AS at) t
  CROSS JOIN LATERAL (SELECT greatest(0, (2 + 3 * sin(extract(epoch FROM t.at) / 13750) + 2 * random()
-   + CASE WHEN t.at BETWEEN now() - interval '75 hours' AND now() - interval '66 hours' THEN 22 ELSE 0 END)::int) AS stuck) s";
+   + CASE WHEN t.at BETWEEN now() - interval '75 hours' AND now() - interval '66 hours' THEN 22 ELSE 0 END)::int) AS stuck) s;
+UPDATE healer.run r SET counts = r.counts || jsonb_build_object('posts', jsonb_build_object(
+  'queued', (14 + 9 * sin(extract(epoch FROM r.started_at) / 13750) + 3 * random())::int + f.found,
+  'ready', (4 + 2 * random())::int, 'posting', 1 + f.found, 'failed', (20 + 10 * random())::int + f.found / 2))
+  FROM (SELECT x.id, (x.checks -> 0 ->> 'found')::int AS found FROM healer.run x) f WHERE f.id = r.id;
+INSERT INTO healer.performance_sample (run_id, at, body, counters)
+SELECT 1, t.at, jsonb_build_object('posting', jsonb_build_object('day', jsonb_build_object('posted', 70 + n % 7 - o.failed, 'failed', 3 + o.failed))), '{}'
+  FROM generate_series(1, 27) n
+ CROSS JOIN LATERAL (SELECT now() - interval '7 days' + n * interval '6 hours' - interval '1 hour' AS at) t
+ CROSS JOIN LATERAL (SELECT CASE WHEN t.at BETWEEN now() - interval '75 hours' AND now() - interval '48 hours' THEN 14 ELSE 0 END AS failed) o;
+INSERT INTO healer.resource_sample (resource, at, value, most)
+SELECT r.resource, now() - interval '7 days' + n * interval '1 hour',
+       r.first + r.rise * sum(CASE WHEN random() < r.often THEN 1 / r.often ELSE 0 END) OVER (PARTITION BY r.resource ORDER BY n), 2147483647
+  FROM generate_series(1, 160) n
+ CROSS JOIN (VALUES ('sequence public.metrics_id_seq', 1.2e9, 3.5e6, 0.3), ('sequence public.views_id_seq', 0.9e9, 3e6, 0.1), ('sequence public.replies_id_seq', 1.5e9, 2e6, 0.05)) r (resource, first, rise, often)";
 
 /// Makes the sandbox's sick system with that week behind it, and writes the page that healer makes of it.
 fn page(cluster: &Cluster, path: &str) {

@@ -5,6 +5,8 @@
 //! look of the last hour called for as much. Limits: looks come with the passes (`heal`, every 15 minutes), and what
 //! cannot be measured leaves the wish as it was. healer starts and stops nothing itself.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -180,6 +182,8 @@ pub struct Advice {
     pub slots: i64,
     /// Why, in healer's own words: of the workers, and of the slots.
     pub reasons: (&'static str, &'static str),
+    /// Posts that wait, are posting or failed, by their status.
+    pub by_status: BTreeMap<String, i64>,
 }
 
 /// Looks at the load and says what to wish for. Reads only; `None` where it is switched off or the schema cannot be read.
@@ -207,7 +211,9 @@ pub fn look(
 fn read(session: &mut Session, settings: &All, mapping: &Mapping, catalog: &Catalog) -> Result<Advice, Error> {
     let ledgers = Ledgers::find(settings, catalog, mapping)?;
     let scaling = &settings.scaling;
-    let names = ledgers.names().with("service", service(mapping, &ledgers));
+    let posts_now = statement::REPORT_POSTS_NOW.fill(ledgers.names());
+    let names =
+        ledgers.names().with("service", service(mapping, &ledgers)).with("posts_now", posts_now.sql().trim_end());
     // Longer than the window, so that a look at its far end is seen.
     let back = scaling.down_after.as_seconds().saturating_mul(2).max(2 * NEIGHBOUR_S);
     session.read()?;
@@ -225,6 +231,9 @@ fn read(session: &mut Session, settings: &All, mapping: &Mapping, catalog: &Cata
         per_hour: held_s.map(|_| operations as f64),
         service_s: held_s,
     };
+    let by_status = row.json("by_status")?;
+    let counted = by_status.as_object().into_iter().flatten();
+    let by_status = counted.filter_map(|(status, posts)| Some((status.clone(), posts.as_i64()?))).collect();
     let before = row.json("before")?;
     let (mut workers_before, mut slots_before) = (Vec::new(), Vec::new());
     for item in before.as_array().map_or(&[] as &[Value], Vec::as_slice) {
@@ -238,7 +247,7 @@ fn read(session: &mut Session, settings: &All, mapping: &Mapping, catalog: &Cata
     let slots_needed = needed(&browser, scaling.utilisation, drain);
     let (workers, why) = decide(workers_needed, &workers_before, scaling.workers_min, scaling.workers_max, down);
     let (slots, slots_why) = decide(slots_needed, &slots_before, scaling.slots_min, scaling.slots_max, down);
-    Ok(Advice { posts, browser, workers_needed, slots_needed, workers, slots, reasons: (why, slots_why) })
+    Ok(Advice { posts, browser, workers_needed, slots_needed, workers, slots, reasons: (why, slots_why), by_status })
 }
 
 /// The statements that note a look, and how full the resources are.

@@ -252,6 +252,154 @@ fn hours_stand_in_the_order_of_the_clock_and_each_weight_with_what_it_stands_on(
     }
 }
 
+/// What only the days before can tell: counts of posts, rates of success, and forecasts of resources.
+fn remember(database: &TestDb) {
+    let quoted = NASTY.replace('\'', "''");
+    database.run(&format!(
+        "INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, counts)
+         SELECT pass, pass, 'x', now() - make_interval(hours => hours), now() - make_interval(hours => hours), 'ok', 0, counts
+           FROM (VALUES ('heal', 75, '{{\"posts\": {{\"queued\": 7, \"posting\": 2, \"failed\": 30}}}}'::jsonb),
+                        ('heal', 76, '{{\"posts\": {{\"queued\": 99}}}}'), ('heal', 51, '{{\"posts\": 3}}'),
+                        ('optimize-content', 45, '{{\"posts\": {{\"queued\": 98}}}}'),
+                        ('heal', 27, jsonb_build_object('posts', jsonb_build_object('{quoted}', 5)))) v (pass, hours, counts);
+         INSERT INTO healer.performance_sample (run_id, at, body, counters)
+         SELECT 1, now() - make_interval(hours => hours), body, '{{}}'
+           FROM (VALUES (27, '{{\"posting\": {{\"day\": {{\"posted\": 9, \"failed\": 1}}}}}}'::jsonb),
+                        (28, '{{\"posting\": {{\"day\": {{\"posted\": 1, \"failed\": 1}}}}}}'),
+                        (51, '{{\"posting\": {{\"day\": {{\"posted\": 0, \"failed\": 0}}}}}}'),
+                        (75, '{{\"posting\": {{\"day\": null}}}}')) v (hours, body);
+         INSERT INTO healer.outlook (kind, subject, told, made_at, run_id)
+         SELECT 'resource', subject, jsonb_build_object('resource', subject, 'samples', 40, 'value', 80, 'limit', most,
+                'reached', most <= 80, 'until_s', until_s, 'silent', silent, 'words', subject || ' in words',
+                'unused', '{{\"not_finite\": 0, \"future\": 0, \"duplicates\": 0, \"older\": 0}}'::jsonb), now(), 1
+           FROM (VALUES ('connections', 100, '{{\"low\": 172800, \"typical\": 432000, \"high\": 864000, \"slope\": 1, \"since\": 0, \"certainty\": 1}}'::jsonb, NULL::text),
+                        ('{quoted}', 100, '{{\"low\": 259200, \"typical\": 604800, \"high\": null, \"slope\": 1, \"since\": 0, \"certainty\": 1}}', NULL),
+                        ('sequence public.a_seq', 80, NULL, NULL), ('transaction ids', 100, NULL, 'no_trend')) v (subject, most, until_s, silent)"
+    ));
+}
+
+/// A picture of the page, with its figures.
+#[track_caller]
+fn picture<'a>(page: &'a str, title: &str) -> &'a str {
+    let start = page.find(&format!("<figcaption>{title}</figcaption>")).unwrap_or_else(|| panic!("{title}: {page}"));
+    let rest = &page[start..];
+    &rest[..rest.find("</figure>").expect("its end")]
+}
+
+#[test]
+fn heal_notes_how_many_posts_stand_in_each_status_as_it_left_them() {
+    for shape in Shape::ALL {
+        let database = lived_in(shape);
+        let posts = shape.posts_table();
+        let read = |sql: &str| -> Value {
+            let text = database.value(sql).unwrap_or_else(|| panic!("nothing: {sql}"));
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let mut there = read(&format!(
+            "SELECT jsonb_object_agg(s.status, s.posts)::text FROM (SELECT p.status::text AS status, count(*) AS posts FROM {posts} p
+              WHERE p.status IN ('queued', 'ready', 'posting', 'failed') GROUP BY 1) s"
+        ));
+        assert!(there.as_object().is_some_and(|there| !there.is_empty()), "{there}");
+        let noted =
+            "SELECT (r.counts -> 'posts')::text FROM healer.run r WHERE r.pass = 'heal' ORDER BY r.id DESC LIMIT 1";
+        if there["failed"].is_null() {
+            there["failed"] = json!(0);
+        }
+        assert_eq!(read(noted), there, "{shape:?}");
+        let told = Healer::on(&database, &["report", "--format", "json"]).run().json();
+        for (status, posts) in there.as_object().expect("an object") {
+            let series = &told["trends"]["postsByStatus"][status];
+            assert_eq!(series[27].as_f64(), posts.as_f64(), "{status}: {series}");
+            assert!(series[26].is_null(), "nobody had counted before: {series}");
+        }
+        // A dry run looks at no load; where that is switched off there is no count, and none is made up.
+        let dry = Healer::on(&database, &["heal", "--dry-run", "--format", "json"]).run().json();
+        assert!(dry["counts"]["planned"].is_u64() && dry["counts"]["posts"].is_null(), "{:#}", dry["counts"]);
+        Healer::on(&database, &["heal"]).config("[scaling]\nenabled = false").run();
+        assert_eq!(database.value(noted), None, "{shape:?}");
+    }
+}
+
+#[test]
+fn pictures_of_the_days_before_show_what_the_passes_stored_in_them() {
+    let database = lived_in(Shape::Minimal);
+    remember(&database);
+    let before = fingerprint(&database);
+    let document = Healer::on(&database, &["report", "--since", "7d", "--format", "json"]).run().json();
+    valid(&document);
+    let trends = &document["trends"];
+    // Steps of six hours: 75 and 76 hours ago lie in the same, of which the later count stands.
+    for (status, step, posts) in [
+        ("queued", 15, Some(7.0)),
+        ("posting", 15, Some(2.0)),
+        ("failed", 15, Some(30.0)),
+        ("queued", 14, None),
+        ("queued", 16, None),
+        // What is no count is none, another pass has no say, and what a count does not name is in it with none.
+        ("queued", 19, None),
+        ("queued", 20, None),
+        ("queued", 23, Some(0.0)),
+        (NASTY, 23, Some(5.0)),
+        (NASTY, 15, Some(0.0)),
+    ] {
+        assert_eq!(trends["postsByStatus"][status][step].as_f64(), posts, "{status} {step}: {trends:#}");
+    }
+    let rates: Vec<Option<f64>> =
+        trends["successRate"].as_array().expect("a series").iter().map(Value::as_f64).collect();
+    let mut wanted = vec![None; 28];
+    wanted[23] = Some(0.9);
+    assert_eq!(rates, wanted, "of nothing there is no share, and what was not measured is null");
+    let page = Healer::on(&database, &["report", "--since", "7d", "--format", "html"]).run().stdout;
+    assert!(!page.contains("<script"), "a status is text");
+    let open = picture(&page, "Posts by status over time");
+    assert!(open.contains("queued: 7</title>") && open.contains("posting: 2</title>"), "{open}");
+    assert!(open.contains("&lt;script&gt;") && !open.contains(">failed<"), "{open}");
+    assert!(picture(&page, "Failed posts over time").contains("failed: 30</title>"));
+    let success = picture(&page, "Success rate over time, of 24 h each");
+    assert!(success.contains("<td>90</td>") && success.contains("warned below 80 %"), "{success}");
+    assert_eq!(success.matches("<circle").count(), 1, "one rate is a point, not a line: {success}");
+    let full = picture(&page, "When resources reach their limit, in days");
+    assert!(full.contains("<td>5 (2 to 10)</td>") && full.contains("<td>7 (3 or more)</td>"), "{full}");
+    assert!(full.contains("<th>a_seq</th>") && !full.contains("transaction ids"), "only those that will: {full}");
+    assert_eq!(full.matches("<circle").count(), 3, "{full}");
+    for picture in [open, success, full] {
+        assert!(picture.contains("role=\"img\" aria-label=\""), "a name for who cannot see it: {picture}");
+    }
+    assert_eq!(fingerprint(&database), before, "a report writes nothing");
+}
+
+#[test]
+fn where_nothing_is_stored_for_a_picture_the_page_says_why_in_its_place() {
+    let database = TestDb::new(Shape::Minimal);
+    Healer::on(&database, &["init"]).run().expect(0);
+    let of = |arguments: &[&str], title: &str, words: &str| {
+        let page = Healer::on(&database, arguments).run().stdout;
+        let picture = picture(&page, title);
+        assert!(picture.contains(words) && !picture.contains("<svg"), "{title}: {picture}");
+    };
+    let whole = ["report", "--format", "html"];
+    of(&whole, "Posts by status over time", "No count is stored for this time");
+    of(&whole, "Failed posts over time", "No count is stored for this time");
+    of(&whole, "Success rate over time, of 24 h each", "No rate is stored for this time");
+    let rates = Healer::on(&database, &["report", "--format", "json"]).run().json()["trends"]["successRate"].take();
+    assert!(rates.as_array().is_some_and(|rates| rates.len() == 28 && rates.iter().all(Value::is_null)), "{rates}");
+    // No post at all was counted: that is no lack of counts.
+    Healer::on(&database, &["heal"]).run().expect(0);
+    of(&whole, "Posts by status over time", "no post waited and none was posting");
+    // A job was foretold and no resource; then a resource that is foretold to stay below its limit.
+    remember(&database);
+    database.run("UPDATE healer.outlook SET kind = 'job', told = '{}'");
+    of(
+        &["report", "forecast", "--format", "html"],
+        "When resources reach their limit",
+        "No resource has been measured",
+    );
+    database.run("DELETE FROM healer.outlook");
+    remember(&database);
+    database.run("DELETE FROM healer.outlook WHERE subject <> 'transaction ids'");
+    of(&["report", "forecast", "--format", "html"], "When resources reach their limit", "No resource is foretold to");
+}
+
 /// A program of the system, or none: then the test says so and ends.
 fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -268,6 +416,7 @@ fn program(names: &[&str]) -> Option<PathBuf> {
 fn the_page_is_drawn_by_a_real_browser_without_an_error_and_without_overflow() {
     let Some(browser) = program(&["chromium", "chromium-browser", "google-chrome"]) else { return };
     let database = lived_in(Shape::Full);
+    remember(&database);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.html");
     std::fs::write(&file, page(&database)).expect("written");

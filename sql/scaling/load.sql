@@ -1,12 +1,16 @@
 -- What there is to do, how fast it comes, how long one piece of it takes, and what the looks before said.
 -- Posts are counted by their status, so that the table is never read whole: one that came and failed within the hour is
 -- not seen.
+-- {posts_now}: report/posts_now, which counts within bounds of its own.
 -- {service}: scaling/service_attempts or scaling/service_posts, or NULL where neither can be had.
 -- Parameters: $1 bigint seconds back.
--- Columns: waiting, arrivals (in the last hour), service_s, browser_waiting, browser_ops (in the last hour), browser_held_s,
---   before (JSON, newest first: [age_s, workers_needed, workers, slots_needed, slots]).
+-- Columns: waiting, by_status (JSON: posts by their status), arrivals (in the last hour), service_s, browser_waiting,
+--   browser_ops (in the last hour), browser_held_s, before (JSON, newest first: [age_s, workers_needed, workers, slots_needed, slots]).
 SELECT (SELECT count(*) FROM (SELECT 1 FROM {posts} p
                                WHERE p.{status} IN ({waiting_words}) AND coalesce({scheduled_at} <= now(), true) LIMIT 100000) w) AS waiting,
+       (SELECT jsonb_object_agg(n.status, n.posts) FROM (
+{posts_now}
+       ) n) AS by_status,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p
                                WHERE p.{status} IN ({open_words})
                                  AND coalesce({scheduled_at}, {created_at}) > now() - interval '1 hour'

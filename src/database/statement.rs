@@ -128,6 +128,8 @@ templates! {
     REPORT_TRENDS = "report/trends";
     REPORT_CHECK_TRENDS = "report/check_trends";
     REPORT_POSTED = "report/posted";
+    REPORT_STATUS_TREND = "report/status_trend";
+    REPORT_SUCCESS = "report/success";
     REPORT_POSTS_NOW = "report/posts_now";
     REPORT_CHECKS = "report/checks";
     REPORT_STUCK_DAYS = "report/stuck_days";

@@ -1,6 +1,6 @@
 //! The pass: detect, decide, brake, apply and record, report. A dry run is the same without the last steps.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -113,6 +113,8 @@ struct Pass<'a> {
     notes: Vec<String>,
     codes: Vec<u8>,
     applied_unknown: bool,
+    /// Posts by their status, as they were left.
+    by_status: Option<BTreeMap<String, i64>>,
 }
 
 impl<'a> Pass<'a> {
@@ -133,6 +135,7 @@ impl<'a> Pass<'a> {
             notes,
             codes: Vec::new(),
             applied_unknown: false,
+            by_status: None,
         })
     }
 
@@ -384,6 +387,7 @@ impl<'a> Pass<'a> {
         // Every pass looks at the load, so that what follows it (an autoscaler, a forecast) is never older than that.
         let (settings, catalog) = (&self.start.origin.settings, &self.start.catalog);
         let advice = scaling::look(session, settings, &self.mapping, catalog)?;
+        self.by_status = advice.as_ref().map(|advice| advice.by_status.clone());
         let mut statements = vec![
             statement::RELEASE_HOLDS.fill(names),
             statement::CLOSE_RECOVERY.fill(names),
@@ -564,6 +568,7 @@ impl<'a> Pass<'a> {
                 + if acted { outcome(|o| matches!(o, Outcome::Planned)) } else { 0 }
                 + self.plan.overflow
                 + self.results.iter().map(|result| result.remaining).sum::<u64>(),
+            posts: self.by_status.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::html::escape;
+use super::part::Block;
 
 /// Width of a picture in its own units: a narrow telephone shows it without making letters too small.
 const WIDTH: f64 = 360.0;
@@ -40,7 +41,7 @@ pub struct Series {
     pub name: String,
     /// One value for each label; what was not measured is a gap.
     pub values: Vec<Option<f64>>,
-    /// From and to of each, where that is known.
+    /// From and to of each, where that is known; an infinite end is one that is not known.
     pub bands: Vec<Option<(f64, f64)>>,
     /// A meaning that has a colour of its own: `ok`, `warning`, `critical`.
     pub tone: Option<&'static str>,
@@ -79,10 +80,13 @@ pub struct Chart {
 
 /// Letters of a label that stand in a row below a step of the picture, as wide as they usually are.
 const LETTER: f64 = 5.6;
-/// Room for labels that stand askew because they have none in a row.
-const ASKEW: f64 = 62.0;
+/// Room for labels that stand askew because they have none in a row: for the longest, of wide letters.
+const ASKEW: f64 = 72.0;
 /// Letters of a label that are shown.
 const LABEL: usize = 18;
+
+/// How far above the highest number an interval without an end is drawn.
+const OPEN: f64 = 1.25;
 
 /// From where to where the axis goes: from 0, where nothing is below it.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +140,11 @@ impl Chart {
         self.labels.is_empty() || self.series.iter().all(|series| series.values.iter().flatten().next().is_none())
     }
 
+    /// The picture, or where it would be empty why it is.
+    pub fn or(self, why: &str) -> Block {
+        if self.is_empty() { Block::NoChart(self.title, why.to_owned()) } else { Block::Chart(self) }
+    }
+
     fn range(&self) -> Axis {
         let mut least = 0.0_f64;
         let mut most = self.limit.as_ref().map_or(0.0, |(_, limit)| *limit);
@@ -152,6 +161,15 @@ impl Chart {
                     (least, most) = (least.min(value), most.max(value));
                 }
             }
+            // What has no end goes out of the picture: some of it must be seen above all others.
+            if self
+                .series
+                .iter()
+                .flat_map(|series| series.bands.iter().flatten())
+                .any(|(_, high)| *high == f64::INFINITY)
+            {
+                most *= OPEN;
+            }
         }
         Axis { floor: if least < 0.0 { -ceiling(-least) } else { 0.0 }, top: ceiling(most) }
     }
@@ -166,6 +184,15 @@ impl Chart {
         every && self.labels.iter().any(|label| label.chars().count().min(LABEL) as f64 * LETTER > self.step())
             // What can be counted on (days, hours) is understood from three of its labels.
             && self.labels.iter().any(|label| label.chars().next().is_some_and(char::is_alphabetic))
+    }
+
+    /// Whether most of what is drawn where the limit's name stands, at the right, is above the limit: then the name goes
+    /// below the line, where there is room for it.
+    fn stays_above(&self, limit: f64) -> bool {
+        let right = self.labels.len() / 2;
+        let values = self.series.iter().flat_map(|series| series.values.iter().skip(right).flatten());
+        let (above, all) = values.fold((0, 0), |(above, all), value| (above + usize::from(*value > limit), all + 1));
+        2 * above > all
     }
 
     /// How tall the picture is.
@@ -198,7 +225,7 @@ impl Chart {
                  <text class=\"small\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"10\">{}</text>",
                 WIDTH - RIGHT,
                 WIDTH - RIGHT,
-                (y - 3.0).max(10.0),
+                if self.stays_above(*limit) { y + 11.0 } else { (y - 3.0).max(10.0) },
                 escape(name)
             );
         }
@@ -373,6 +400,17 @@ impl Chart {
                         top.at(low),
                         top.at(high)
                     );
+                    if high == f64::INFINITY {
+                        let y = top.at(high);
+                        let _ = writeln!(
+                            out,
+                            "<polyline class=\"{class} line\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\" points=\"{:.1},{:.1} {x:.1},{y:.1} {:.1},{:.1}\"/>",
+                            x - 4.0,
+                            y + 6.0,
+                            x + 4.0,
+                            y + 6.0
+                        );
+                    }
                 }
                 if let Some(value) = series.values.get(place).copied().flatten() {
                     let _ = writeln!(
@@ -381,7 +419,7 @@ impl Chart {
                         top.at(value),
                         escape(&self.labels[place]),
                         escape(&series.name),
-                        short(value)
+                        reading(value, series.bands.get(place).copied().flatten())
                     );
                 }
             }
@@ -420,16 +458,21 @@ impl Chart {
             for series in &self.series {
                 let value = series.values.get(place).copied().flatten();
                 let band = series.bands.get(place).copied().flatten();
-                let text = match (value, band) {
-                    (Some(value), Some((low, high))) => format!("{} ({} to {})", short(value), short(low), short(high)),
-                    (Some(value), None) => short(value),
-                    (None, _) => "–".into(),
-                };
+                let text = value.map_or_else(|| "–".into(), |value| reading(value, band));
                 let _ = write!(out, "<td>{text}</td>");
             }
             out.push_str("</tr>");
         }
         out.push_str("</tbody></table></div></details>\n");
+    }
+}
+
+/// A number with its interval, as one reads it.
+fn reading(value: f64, band: Option<(f64, f64)>) -> String {
+    match band {
+        Some((low, high)) if high == f64::INFINITY => format!("{} ({} or more)", short(value), short(low)),
+        Some((low, high)) => format!("{} ({} to {})", short(value), short(low), short(high)),
+        None => short(value),
     }
 }
 
@@ -500,6 +543,41 @@ mod tests {
         let html = many.html();
         assert_eq!(html.matches("stroke-dasharray").count(), 2, "the seventh and the eighth");
         assert_eq!(html.matches(" hollow\"").count(), 2);
+    }
+
+    #[test]
+    fn an_interval_without_an_end_leaves_the_picture_and_is_told_in_words() {
+        let mut open = chart(Kind::Points, &[Some(5.0), Some(2.0)]);
+        open.series.truncate(1);
+        open.series[0].bands = vec![Some((3.0, f64::INFINITY)), Some((1.0, 4.0))];
+        let html = open.html();
+        assert!(html.contains("5 (3 or more)") && html.contains("2 (1 to 4)"), "{html}");
+        assert!(!html.contains("inf") && !html.contains("NaN"), "{html}");
+        assert_eq!(html.matches("<polyline").count(), 1, "one arrow: {html}");
+        assert!(open.range().top > 5.0, "there is room above the middle");
+        open.series[0].bands[0] = Some((3.0, 5.0));
+        assert!((open.range().top - 5.0).abs() < 1e-9 && !open.html().contains("<polyline"));
+    }
+
+    #[test]
+    fn the_name_of_a_limit_stands_where_it_crosses_no_line() {
+        let name = |values: &[Option<f64>]| {
+            let limited = Chart { limit: Some(("limit".into(), 50.0)), ..chart(Kind::Lines, values) };
+            let html = limited.html();
+            let place = html.split("text-anchor=\"end\" font-size=\"10\">limit<").next().expect("its name");
+            let y: f64 = place.rsplit("y=\"").next().and_then(|y| y.split('"').next()?.parse().ok()).expect("a place");
+            y - limited.range().at(50.0)
+        };
+        assert!(name(&[Some(10.0), Some(95.0)]) > 0.0, "below the line where the values are above it");
+        assert!(name(&[Some(95.0), Some(10.0)]) < 0.0);
+        assert!(name(&[Some(95.0), None, Some(10.0), None]) < 0.0, "what was not measured has no say");
+    }
+
+    #[test]
+    fn a_picture_of_nothing_is_a_sentence() {
+        let none = chart(Kind::Lines, &[None, None]);
+        assert!(matches!(none.or("no word"), Block::NoChart(title, why) if title == "t" && why == "no word"));
+        assert!(matches!(chart(Kind::Lines, &[Some(0.0)]).or("no word"), Block::Chart(_)));
     }
 
     proptest::proptest! {

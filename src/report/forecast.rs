@@ -26,6 +26,9 @@ use crate::start::Start;
 /// Settled forecasts that are read at most: the newest, and more than a month of an ordinary system.
 const SETTLED: i64 = 50_000;
 
+/// Resources that are drawn, those that need a look first: the names of more have no room below the picture.
+const DRAWN: usize = 6;
+
 /// The pass that foretells, as one types it.
 const COMMAND: &str = "healer optimize performance";
 
@@ -192,7 +195,13 @@ fn blocks(report: &ForecastReport) -> Vec<Block> {
         series: vec![chances],
         limit: None,
     };
+    let none = if report.resources.is_empty() {
+        "No resource has been measured yet."
+    } else {
+        "No resource is foretold to reach its limit; why is told of each below."
+    };
     let mut blocks = if picture.is_empty() { Vec::new() } else { vec![Block::Chart(picture)] };
+    blocks.push(until_full(&report.resources).or(none));
     blocks.extend([
         Block::Table(
             "Jobs: the chance that the next run fails".into(),
@@ -204,6 +213,43 @@ fn blocks(report: &ForecastReport) -> Vec<Block> {
     let scores = report.scores.iter().map(|score| &score.words).chain(report.held.iter().map(|held| &held.words));
     blocks.extend(scores.map(|words| Block::Text(words.clone())));
     blocks
+}
+
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
+/// Below so many days all is told in hours.
+const IN_HOURS: f64 = 3.0;
+
+/// What the picture of resources is called.
+const REACH: &str = "When resources reach their limit";
+
+/// A resource as it stands below a picture, where there is little room: a sequence by its name alone.
+fn name_of(resource: &str) -> &str {
+    resource.strip_prefix("sequence ").map_or(resource, |name| name.strip_prefix("public.").unwrap_or(name))
+}
+
+/// When the resources that rise reach their limit, each with its interval; 0 for those that have.
+fn until_full(resources: &[CapacityForecast]) -> Chart {
+    let told: Vec<&CapacityForecast> =
+        resources.iter().filter(|told| told.reached || told.until_s.is_some()).take(DRAWN).collect();
+    let until = || told.iter().map(|told| told.until_s.filter(|_| !told.reached));
+    let longest = until().flatten().map(|until| until.high.unwrap_or(until.typical)).fold(0.0, f64::max);
+    let (unit, seconds) = if longest < IN_HOURS * DAY { ("hours", 3_600.0) } else { ("days", DAY) };
+    let mut series = Series::new(
+        format!("{unit}, 80 of 100 times between"),
+        until().map(|until| Some(until.map_or(0.0, |until| until.typical / seconds))).collect(),
+    );
+    series.bands = until()
+        .map(|until| until.map(|until| (until.low / seconds, until.high.map_or(f64::INFINITY, |high| high / seconds))))
+        .collect();
+    Chart {
+        title: if told.is_empty() { REACH.to_owned() } else { format!("{REACH}, in {unit}") },
+        unit,
+        labels: told.iter().map(|told| name_of(&told.resource).to_owned()).collect(),
+        kind: Kind::Points,
+        series: vec![series],
+        limit: None,
+    }
 }
 
 /// Reads the report.

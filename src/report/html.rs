@@ -194,7 +194,7 @@ fn alerts(whole: &Whole, out: &mut String) {
 fn blocks(blocks: &[Block], out: &mut String) {
     let mut in_charts = false;
     for block in blocks {
-        let is_chart = matches!(block, Block::Chart(_));
+        let is_chart = matches!(block, Block::Chart(_) | Block::NoChart(..));
         if is_chart != in_charts {
             out.push_str(if is_chart { "<div class=\"charts\">\n" } else { "</div>\n" });
             in_charts = is_chart;
@@ -203,13 +203,25 @@ fn blocks(blocks: &[Block], out: &mut String) {
             Block::Text(text) => {
                 let _ = writeln!(out, "<p>{}</p>", escape(text));
             }
+            Block::Chart(chart) if chart.is_empty() => no_chart(&chart.title, "Nothing was measured yet.", out),
             Block::Chart(chart) => out.push_str(&chart.html()),
+            Block::NoChart(title, why) => no_chart(title, why, out),
             Block::Table(caption, header, rows) => table(caption, header, rows, out),
         }
     }
     if in_charts {
         out.push_str("</div>\n");
     }
+}
+
+/// What stands in the place of a picture that would be empty.
+fn no_chart(title: &str, why: &str, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "<figure class=\"chart\">\n<figcaption>{}</figcaption>\n<p class=\"note\">{}</p>\n</figure>",
+        escape(title),
+        escape(why)
+    );
 }
 
 /// Letters of a cell that stay in one line, also on a telephone.

@@ -1,5 +1,6 @@
 //! The result of a pass: one object, printed as JSON or as tables, and written as the event of the pass.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -51,6 +52,9 @@ pub struct Counts {
     pub held: u64,
     /// Left for a later run, or for a person.
     pub remaining: u64,
+    /// Posts that wait, are posting or failed, by their status, as the pass left them: only `heal` counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posts: Option<BTreeMap<String, i64>>,
 }
 
 /// One action as it is shown.

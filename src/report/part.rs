@@ -51,8 +51,10 @@ pub enum Block {
     Text(String),
     /// A table: its caption, the headings, the rows. A cell that is a status is coloured as one.
     Table(String, Vec<String>, Vec<Vec<String>>),
-    /// A picture.
+    /// A picture; where it holds nothing, that is said in its place.
     Chart(Chart),
+    /// The title of a picture for which nothing is known, and why.
+    NoChart(String, String),
 }
 
 /// A part as it was read.

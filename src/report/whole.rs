@@ -98,6 +98,17 @@ pub struct Trends {
     pub posted: Option<Vec<Option<f64>>>,
     /// Posts that wait, are posting or failed, now.
     pub posts_now: Option<BTreeMap<String, i64>>,
+    /// The same over time, by status: as the last `heal` of each step left them.
+    pub posts_by_status: BTreeMap<String, Vec<Option<f64>>>,
+    /// The share of finished posts that were posted, each of the 24 hours before the step's end; `null` where none was
+    /// measured.
+    pub success_rate: Vec<Option<f64>>,
+    /// Below which share a pass warns.
+    #[serde(skip)]
+    pub success_warning: f64,
+    /// The system's word for a failed post.
+    #[serde(skip)]
+    pub failed_word: String,
 }
 
 /// The report as a whole.
@@ -171,7 +182,8 @@ pub fn read(start: &mut Start, ask: &Ask) -> Result<Whole, Error> {
         }
     }
     codes.extend(whole.parts.iter().map(|part| part.exit_code));
-    let stored: [(&str, Step); 3] = [("alerts", alerts), ("trends", trends), ("what was posted", posted)];
+    let stored: [(&str, Step); 4] =
+        [("alerts", alerts), ("trends", trends), ("the success rate", success), ("what was posted", posted)];
     for (what, read) in stored {
         match read(start, &mut whole, ask) {
             Ok(()) => {}
@@ -231,13 +243,19 @@ fn trends(start: &mut Start, whole: &mut Whole, ask: &Ask) -> Result<(), Error> 
         return Ok(());
     }
     let names = Names::default();
-    let session = &mut start.session;
     let since = ask.since.as_seconds().max(1);
     let steps = i64::try_from(STEPS).unwrap_or(i64::MAX);
-    let mut trends = Trends { since_seconds: since, step_seconds: (since / steps).max(1), ..Trends::default() };
+    let mut trends = Trends {
+        since_seconds: since,
+        step_seconds: (since / steps).max(1),
+        success_rate: vec![None; STEPS],
+        success_warning: start.settings().optimize.performance.posting.success_warning,
+        failed_word: start.settings().posts.words.failed.clone(),
+        ..Trends::default()
+    };
+    let session = &mut start.session;
     let params = [Param::Int(since), Param::Int(steps), Param::Texts(&PASSES)];
     session.read()?;
-    let place = |step: i64| usize::try_from(step - 1).ok().filter(|step| *step < STEPS);
     for row in &session.rows(&statement::REPORT_TRENDS.fill(&names), &params)? {
         let Some(step) = place(row.int("step")?) else { continue };
         let trend = trends.passes.entry(row.text("pass")?).or_default();
@@ -258,7 +276,44 @@ fn trends(start: &mut Start, whole: &mut Whole, ask: &Ask) -> Result<(), Error> 
         let series = trends.checks.entry(row.text("name")?).or_insert_with(|| vec![None; STEPS]);
         series[step] = row.optional_int("found")?.map(|value| value as f64);
     }
+    let params = [Param::Int(since), Param::Int(steps)];
+    for row in &session.rows(&statement::REPORT_STATUS_TREND.fill(&names), &params)? {
+        let Some(step) = place(row.int("step")?) else { continue };
+        let series = trends.posts_by_status.entry(row.text("status")?).or_insert_with(|| vec![None; STEPS]);
+        series[step] = row.optional_int("posts")?.map(|value| value as f64);
+    }
+    // A count names the statuses that some post is in: of the others there were none.
+    let counted: Vec<bool> =
+        (0..STEPS).map(|step| trends.posts_by_status.values().any(|posts| posts[step].is_some())).collect();
+    for posts in trends.posts_by_status.values_mut() {
+        for (posts, _) in posts.iter_mut().zip(&counted).filter(|(_, counted)| **counted) {
+            *posts = posts.or(Some(0.0));
+        }
+    }
     whole.trends = Some(trends);
+    Ok(())
+}
+
+/// Where a step of a statement stands in a series.
+fn place(step: i64) -> Option<usize> {
+    usize::try_from(step - 1).ok().filter(|step| *step < STEPS)
+}
+
+/// How posting went, as the passes that measure it noted.
+fn success(start: &mut Start, whole: &mut Whole, ask: &Ask) -> Result<(), Error> {
+    let Some(trends) = &mut whole.trends else { return Ok(()) };
+    let steps = i64::try_from(STEPS).unwrap_or(i64::MAX);
+    let params = [Param::Int(ask.since.as_seconds().max(1)), Param::Int(steps)];
+    let session = &mut start.session;
+    session.read()?;
+    for row in &session.rows(&statement::REPORT_SUCCESS.fill(&Names::default()), &params)? {
+        let Some(step) = place(row.int("step")?) else { continue };
+        let measured = row.optional_float("posted")?.zip(row.optional_float("failed")?);
+        // Of nothing there is no share.
+        trends.success_rate[step] = measured
+            .filter(|(posted, failed)| posted + failed > 0.0)
+            .map(|(posted, failed)| posted / (posted + failed));
+    }
     Ok(())
 }
 
@@ -462,6 +517,11 @@ impl Whole {
         if let Some(posted) = &trends.posted {
             row("posted", posted);
         }
+        for (status, posts) in &trends.posts_by_status {
+            row(&format!("posts {}", table::clean(status)), posts);
+        }
+        let percent: Vec<_> = trends.success_rate.iter().map(|rate| rate.map(|rate| rate * 100.0)).collect();
+        row("success %", &percent);
         for (pass, trend) in &trends.passes {
             row(&format!("{pass}: runs"), &trend.runs);
             row(&format!("{pass}: failed runs"), &trend.failed_runs);
@@ -540,17 +600,18 @@ impl Whole {
                 if back == 0 { "now".into() } else { format!("{} ago", ago(back)) }
             })
             .collect();
-        let chart = |title: String, unit: &'static str, kind: Kind, series: Vec<Series>| {
-            Block::Chart(Chart { title, unit, labels: labels.clone(), kind, series, limit: None })
+        let chart = |title: String, unit: &'static str, kind: Kind, series: Vec<Series>| Chart {
+            title,
+            unit,
+            labels: labels.clone(),
+            kind,
+            series,
+            limit: None,
         };
         let mut blocks = Vec::new();
         if let Some(posted) = &trends.posted {
-            blocks.push(chart(
-                "Posted".into(),
-                "posts",
-                Kind::Bars,
-                vec![Series::new("posted", posted.clone()).toned("ok")],
-            ));
+            let series = vec![Series::new("posted", posted.clone()).toned("ok")];
+            blocks.push(Block::Chart(chart("Posted".into(), "posts", Kind::Bars, series)));
         }
         if let Some(now) = &trends.posts_now {
             blocks.push(Block::Chart(Chart {
@@ -562,6 +623,17 @@ impl Whole {
                 limit: None,
             }));
         }
+        // Failed posts are kept for weeks: among the others they would hide how the queue moves.
+        let counted = |failed: bool, tone: Option<&'static str>| -> Vec<Series> {
+            let of = trends.posts_by_status.iter().filter(|(status, _)| (**status == trends.failed_word) == failed);
+            of.map(|(status, posts)| Series { tone, ..Series::new(status.clone(), posts.clone()) }).collect()
+        };
+        let no_open = if trends.posts_by_status.is_empty() { NO_COUNT } else { NO_OPEN };
+        blocks.extend([
+            chart("Posts by status over time".into(), "posts", Kind::Bars, counted(false, None)).or(no_open),
+            chart("Failed posts over time".into(), "posts", Kind::Bars, counted(true, Some("critical"))).or(NO_COUNT),
+            success_chart(trends, &labels).or(NO_RATE),
+        ]);
         let found = |check: &str| trends.checks.get(check).cloned();
         if let Some(stuck) = found("stuck-posts") {
             let mut series = vec![Series::new("found stuck", stuck).toned("warning")];
@@ -569,11 +641,11 @@ impl Whole {
                 series.push(Series::new("changed", heal.changed.clone()).toned("ok"));
                 series.push(Series::new("held", heal.held.clone()));
             }
-            blocks.push(chart("Stuck and healed".into(), "posts", Kind::Lines, series));
+            blocks.push(Block::Chart(chart("Stuck and healed".into(), "posts", Kind::Lines, series)));
         }
         let series: Vec<Series> =
             ["missing-ids", "old-failed"].iter().filter_map(|check| Some(Series::new(*check, found(check)?))).collect();
-        blocks.push(chart("Posts without id, old failures".into(), "posts", Kind::Lines, series));
+        blocks.push(Block::Chart(chart("Posts without id, old failures".into(), "posts", Kind::Lines, series)));
         let durations: Vec<Series> = trends
             .passes
             .iter()
@@ -582,9 +654,32 @@ impl Whole {
                 Series::new(pass.clone(), seconds)
             })
             .collect();
-        blocks.push(chart("How long healer's own passes take".into(), "s", Kind::Lines, durations));
+        blocks.push(Block::Chart(chart("How long healer's own passes take".into(), "s", Kind::Lines, durations)));
         blocks.retain(|block| !matches!(block, Block::Chart(chart) if chart.is_empty()));
         blocks
+    }
+}
+
+/// Why there is no picture of posts by status.
+const NO_COUNT: &str =
+    "No count is stored for this time: each `healer heal` notes one at its end, unless scaling.enabled is false.";
+/// … where they were counted, and there were none.
+const NO_OPEN: &str = "Whenever it was counted in this time, no post waited and none was posting.";
+/// Why there is no picture of the success rate.
+const NO_RATE: &str = "No rate is stored for this time: each `healer optimize performance` notes that of the 24 hours \
+                       before it, where a post was finished in them.";
+
+/// The share of finished posts that were posted, and below which share a pass warns.
+fn success_chart(trends: &Trends, labels: &[String]) -> Chart {
+    let percent = trends.success_rate.iter().map(|rate| rate.map(|rate| rate * 100.0)).collect();
+    let warning = trends.success_warning * 100.0;
+    Chart {
+        title: "Success rate over time, of 24 h each".into(),
+        unit: "% of finished posts",
+        labels: labels.to_vec(),
+        kind: Kind::Lines,
+        series: vec![Series::new("posted, of all finished", percent).toned("ok")],
+        limit: Some((format!("warned below {} %", super::chart::short(warning)), warning)),
     }
 }
 
