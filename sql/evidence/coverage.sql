@@ -6,7 +6,7 @@
 WITH keys (post) AS MATERIALIZED (
   SELECT p.{id}::text
     FROM {posts} p
-   WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days'
+   WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days'
      AND p.{posted_at_column} <= {posted_at_now}
    ORDER BY p.{posted_at_column} DESC
    LIMIT 2000

@@ -6,7 +6,7 @@ SELECT count(*) AS posts,
   FROM (
    SELECT extract(epoch FROM {posted_at} - {claimed_at}) AS s
      FROM {posts} p
-    WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days'
+    WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days'
       AND {posted_at} >= {claimed_at} AND isfinite({posted_at}) AND isfinite({claimed_at})
     ORDER BY p.{posted_at_column} DESC
     LIMIT 10000

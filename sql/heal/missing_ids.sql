@@ -11,7 +11,7 @@ SELECT p.{id}::text AS id,
        {thread_ids} AS thread_ids,
        {parts} AS parts
   FROM {posts} p
- WHERE p.{status} = {posted}
+ WHERE {is_posted}
    AND p.{posted_at_column} > {posted_at_now} - {window}
    AND (p.{external_id} IS NULL OR p.{external_id}::text !~ {real})
  ORDER BY p.{id}

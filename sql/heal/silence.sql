@@ -7,7 +7,7 @@
 --   posted_day, usual_s (NULL: not learned), weeks (in which something had been posted before that time).
 WITH last AS MATERIALIZED (
   SELECT max({posted_at}) AS at FROM {posts} p
-   WHERE p.{status} = {posted} AND p.{posted_at_column} <= {posted_at_now}
+   WHERE {is_posted} AND p.{posted_at_column} <= {posted_at_now}
 ), ready AS MATERIALIZED (
   SELECT count(*) FILTER (WHERE w.due <= now()) AS ready, min(w.due) FILTER (WHERE w.due <= now()) AS oldest,
          count(*) FILTER (WHERE w.due > now()) AS planned
@@ -19,17 +19,17 @@ WITH last AS MATERIALIZED (
    CROSS JOIN generate_series(-2, 2) AS q (quarter)
    CROSS JOIN LATERAL (SELECT now() - w.week * interval '7 days' + q.quarter * interval '15 minutes' AS at) t
    CROSS JOIN LATERAL (SELECT extract(epoch FROM t.at - (SELECT max({posted_at}) FROM {posts} p
-            WHERE p.{status} = {posted} AND p.{posted_at_column} <= {silence_then}))::bigint AS silent_s) s
+            WHERE {is_posted} AND p.{posted_at_column} <= {silence_then}))::bigint AS silent_s) s
    WHERE s.silent_s IS NOT NULL
    GROUP BY w.week
 )
 SELECT extract(epoch FROM now() - (SELECT l.at FROM last l))::bigint AS silent_s,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p
-         WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} + interval '1 minute' LIMIT 1000) f) AS future,
+         WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} + interval '1 minute' LIMIT 1000) f) AS future,
        r.ready, extract(epoch FROM now() - r.oldest)::bigint AS oldest_ready_s, r.planned,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE p.{status} = {posting} LIMIT 10000) c) AS claimed,
        {attempts} AS attempted,
-       (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE p.{status} = {posted}
+       (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE {is_posted}
            AND p.{posted_at_column} > {posted_at_now} - interval '1 day' AND p.{posted_at_column} <= {posted_at_now}
          -- The order names the index: statistics of a time when all posts were of one day would choose another one.
          ORDER BY p.{posted_at_column} DESC LIMIT 10000) d) AS posted_day,

@@ -7,7 +7,7 @@ WITH looks AS (
          {likes} + 2 * {retweets} + 3 * {replies} AS engagement
     FROM {posts} p
     JOIN {outcome_rows} o ON {outcome_match}
-   WHERE p.{status} = {posted} AND {posted_at} >= now() - {content_window} AND {collected_at} >= {posted_at}
+   WHERE {is_posted} AND {posted_at} >= now() - {content_window} AND {collected_at} >= {posted_at}
 ), last AS (
   SELECT DISTINCT ON (l.post) l.post, l.engagement FROM looks l
    WHERE l.hours >= 72 AND l.engagement > 0 ORDER BY l.post, l.hours DESC

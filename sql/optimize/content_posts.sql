@@ -13,5 +13,5 @@ SELECT {generator} AS generator,
              {objective_column}]::float8[] AS numbers
   FROM {posts} p
   LEFT JOIN {outcomes} o ON {outcome_match}{test_join}
- WHERE p.{status} = {posted} AND {posted_at} >= now() - {content_window}
+ WHERE {is_posted} AND {posted_at} >= now() - {content_window}
  ORDER BY {posted_at}, p.{id}

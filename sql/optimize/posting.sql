@@ -9,7 +9,7 @@ WITH finished AS MATERIALIZED (
          (extract(epoch FROM {posted_at} - {scheduled_at}) * 1000)::double precision AS took,
          (extract(epoch FROM {posted_at} - {finished_claim}) * 1000)::double precision AS worked
     FROM {posts} p
-   WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days' AND isfinite({posted_at})
+   WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} - interval '7 days' AND isfinite({posted_at})
      AND {posted_at} <= now() + interval '1 minute'
   UNION ALL
   SELECT false, coalesce({type}, '?'), coalesce({changed_at}, {created_at}), NULL, NULL

@@ -3,5 +3,5 @@
 -- Columns: posts.
 SELECT count(*) AS posts
   FROM (SELECT 1 FROM {posts} p
-         WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} - {window}
+         WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} - {window}
            AND (p.{external_id} IS NULL OR p.{external_id}::text !~ {real}) LIMIT 10000) m

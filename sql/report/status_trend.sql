@@ -3,8 +3,8 @@
 -- Columns: status, step (1 is the oldest), posts (NULL for what is no number).
 SELECT c.key AS status, l.step, CASE WHEN jsonb_typeof(c.value) = 'number' THEN c.value::text::numeric::bigint END AS posts
   FROM (SELECT DISTINCT ON (r.step) r.step, r.posts
-          FROM (SELECT least(width_bucket(extract(epoch FROM x.started_at), extract(epoch FROM now()) - $1::bigint,
-                                          extract(epoch FROM now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
+          FROM (SELECT least(width_bucket(date_part('epoch', x.started_at), date_part('epoch', now()) - $1::bigint,
+                                          date_part('epoch', now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
                        x.started_at, x.counts -> 'posts' AS posts
                   FROM healer.run x
                  WHERE x.pass = 'heal' AND x.started_at > now() - make_interval(secs => $1::bigint)

@@ -8,8 +8,8 @@ SELECT l.step,
        CASE WHEN jsonb_typeof(p.body -> 'posting' -> 'day' -> 'failed') = 'number'
             THEN (p.body -> 'posting' -> 'day' ->> 'failed')::double precision END AS failed
   FROM (SELECT DISTINCT ON (n.step) n.step, n.id
-          FROM (SELECT least(width_bucket(extract(epoch FROM x.at), extract(epoch FROM now()) - $1::bigint,
-                                          extract(epoch FROM now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
+          FROM (SELECT least(width_bucket(date_part('epoch', x.at), date_part('epoch', now()) - $1::bigint,
+                                          date_part('epoch', now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
                        x.id, x.at
                   FROM healer.performance_sample x
                  WHERE x.at > now() - make_interval(secs => $1::bigint)

@@ -2,8 +2,8 @@
 -- Parameters: $1 bigint seconds to look back; $2 bigint steps; $3 text[] passes. Looks at the newest 20,000 runs at most.
 -- Columns: pass, step (1 is the oldest), runs, failed (runs that did not come to their end), changed, refused, held,
 --   duration_ms (mean).
-SELECT r.pass, least(width_bucket(extract(epoch FROM r.started_at), extract(epoch FROM now()) - $1::bigint,
-                                  extract(epoch FROM now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
+SELECT r.pass, least(width_bucket(date_part('epoch', r.started_at), date_part('epoch', now()) - $1::bigint,
+                                  date_part('epoch', now()) + 1, $2::bigint::int), $2::bigint)::bigint AS step,
        count(*) AS runs, count(*) FILTER (WHERE r.exit_code IS NULL OR r.exit_code NOT IN (0, 3, 4)) AS failed,
        coalesce(sum(CASE WHEN jsonb_typeof(r.counts -> 'applied') = 'number' THEN (r.counts ->> 'applied')::bigint END), 0)::bigint AS changed,
        coalesce(sum(CASE WHEN jsonb_typeof(r.counts -> 'failed') = 'number' THEN (r.counts ->> 'failed')::bigint END), 0)::bigint AS refused,

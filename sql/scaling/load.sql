@@ -16,7 +16,7 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM {posts} p
                                  AND coalesce({scheduled_at}, {created_at}) > now() - interval '1 hour'
                                  AND coalesce({scheduled_at}, {created_at}) <= now() LIMIT 100000) a)
        + (SELECT count(*) FROM (SELECT 1 FROM {posts} p
-                                 WHERE p.{status} = {posted} AND {posted_at} > now() - interval '1 hour' AND {posted_at} <= now()
+                                 WHERE {is_posted} AND {posted_at} > now() - interval '1 hour' AND {posted_at} <= now()
                                    AND coalesce({scheduled_at}, {created_at}) > now() - interval '1 hour' LIMIT 100000) d) AS arrivals,
        ({service})::double precision AS service_s,
        (SELECT CASE WHEN (g.data ->> 'queued')::double precision >= 0 THEN floor((g.data ->> 'queued')::double precision)::bigint END

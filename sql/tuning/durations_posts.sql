@@ -5,7 +5,7 @@ SELECT d.kind, count(*) AS posts, percentile_cont(0.99) WITHIN GROUP (ORDER BY d
   FROM (
    SELECT {type} AS kind, extract(epoch FROM {posted_at} - {claimed_at})::double precision AS s
      FROM {posts} p
-    WHERE p.{status} = {posted} AND p.{posted_at_column} > {posted_at_now} - interval '14 days'
+    WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} - interval '14 days'
       AND p.{posted_at_column} <= {posted_at_now}
       AND {posted_at} >= {claimed_at} AND isfinite({posted_at}) AND isfinite({claimed_at})
     ORDER BY p.{posted_at_column} DESC
