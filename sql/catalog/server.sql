@@ -8,9 +8,8 @@ SELECT current_setting('server_version_num')::bigint AS version,
        clock_timestamp() AS now,
        current_user::text AS role,
        current_database()::text AS database,
-       (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout') AS statement_timeout_ms,
-       (SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout') AS role_statement_timeout_ms,
-       (SELECT reset_val::bigint FROM pg_settings WHERE name = 'lock_timeout') AS role_lock_timeout_ms,
+       limits.statement_ms AS role_statement_timeout_ms,
+       limits.lock_ms AS role_lock_timeout_ms,
        current_setting('server_encoding') AS encoding,
        (SELECT n.oid IS NOT NULL FROM (SELECT to_regnamespace('healer') AS oid) n) AS has_schema,
        (SELECT obj_description(to_regnamespace('healer')::oid, 'pg_namespace')) AS schema_note,
@@ -33,3 +32,7 @@ SELECT current_setting('server_version_num')::bigint AS version,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
        (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS bypass_rls,
        (SELECT coalesce(jsonb_object_agg(w.word, quote_literal(w.word)), '{}') FROM unnest($1::text[]) AS w (word)) AS quoted
+  -- One look: the view is made of all settings each time.
+  FROM (SELECT max(s.reset_val::bigint) FILTER (WHERE s.name = 'statement_timeout') AS statement_ms,
+               max(s.reset_val::bigint) FILTER (WHERE s.name = 'lock_timeout') AS lock_ms
+          FROM pg_settings s WHERE s.name IN ('statement_timeout', 'lock_timeout')) limits

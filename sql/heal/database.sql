@@ -26,13 +26,20 @@ WITH activity AS MATERIALIZED (
          extract(epoch FROM clock_timestamp() - coalesce(w.since, (SELECT h.query_start FROM here h WHERE h.pid = w.pid)))::bigint AS age_s
     FROM waiting w
 ), posts AS (
-  SELECT sum(t.n_live_tup)::bigint AS live, sum(t.n_dead_tup)::bigint AS dead,
-         max(greatest(t.last_vacuum, t.last_autovacuum)) AS vacuumed,
+  -- Asked of the functions below pg_stat_all_tables: the view would be reckoned for every table first.
+  SELECT sum(pg_stat_get_live_tuples(t.oid))::bigint AS live, sum(pg_stat_get_dead_tuples(t.oid))::bigint AS dead,
+         max(greatest(pg_stat_get_last_vacuum_time(t.oid), pg_stat_get_last_autovacuum_time(t.oid))) AS vacuumed,
          bool_or(coalesce(c.reloptions::text ILIKE '%autovacuum\_enabled=false%', false)
                  OR coalesce(c.reloptions::text ILIKE '%autovacuum\_enabled=off%', false)) AS unattended
-    FROM pg_stat_all_tables t
-    JOIN pg_class c ON c.oid = t.relid
-   WHERE t.relid = to_regclass($1::text) OR t.relid IN (SELECT p.relid FROM pg_partition_tree(to_regclass($1::text)) p)
+    FROM (SELECT to_regclass($1::text)::oid AS oid
+          UNION SELECT p.relid::oid FROM pg_partition_tree(to_regclass($1::text)) p) t
+    JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 't', 'm', 'p')
+), databases AS MATERIALIZED (
+  SELECT d.datname::text AS name, age(d.datfrozenxid)::bigint AS xid_age, mxid_age(d.datminmxid)::bigint AS multixact_age
+    FROM pg_database d
+), standbys AS MATERIALIZED (
+  SELECT max(extract(epoch FROM r.replay_lag))::bigint AS lag_s, count(*) FILTER (WHERE r.state IS NULL) AS hidden
+    FROM pg_stat_replication r
 )
 SELECT (SELECT count(*) FROM activity a
          WHERE a.backend_type = 'client backend' OR (a.hidden AND a.datname IS NOT NULL AND a.backend_type IS NULL)) AS sessions,
@@ -51,14 +58,14 @@ SELECT (SELECT count(*) FROM activity a
                     FROM (SELECT DISTINCT unnest(pg_blocking_pids(b.pid::int)) AS pid) k
                     LEFT JOIN activity a ON a.pid = k.pid)) ORDER BY b.age_s DESC NULLS FIRST), '[]')
           FROM (SELECT * FROM blocked ORDER BY age_s DESC NULLS FIRST LIMIT 5) b) AS blocked,
-       (SELECT max(age(d.datfrozenxid))::bigint FROM pg_database d) AS xid_age,
-       (SELECT max(mxid_age(d.datminmxid))::bigint FROM pg_database d) AS multixact_age,
-       (SELECT d.datname::text FROM pg_database d ORDER BY greatest(age(d.datfrozenxid), mxid_age(d.datminmxid)) DESC LIMIT 1) AS oldest_database,
+       (SELECT max(d.xid_age) FROM databases d) AS xid_age,
+       (SELECT max(d.multixact_age) FROM databases d) AS multixact_age,
+       (SELECT d.name FROM databases d ORDER BY greatest(d.xid_age, d.multixact_age) DESC LIMIT 1) AS oldest_database,
        CASE WHEN pg_is_in_recovery()
             THEN CASE WHEN pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn() THEN 0
                       ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::bigint END
-            ELSE (SELECT max(extract(epoch FROM r.replay_lag))::bigint FROM pg_stat_replication r) END AS lag_s,
-       (SELECT count(*) FROM pg_stat_replication r WHERE r.state IS NULL) AS hidden_standbys,
+            ELSE (SELECT s.lag_s FROM standbys s) END AS lag_s,
+       (SELECT s.hidden FROM standbys s) AS hidden_standbys,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.slot_name, 'bytes', s.bytes) ORDER BY s.bytes DESC NULLS LAST), '[]')
           FROM (SELECT r.slot_name::text AS slot_name,
                        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
