@@ -6,18 +6,19 @@
 --                 and its own schema.
 --   healer_optimize   optimize performance as well: all that healer_heal may, and what that pass notes. ANALYZE and all
 --                 other maintenance need the owner of the tables, or from Postgres 17 on the privilege MAINTAIN: see the
---                 end of this file. Without it these remain proposals.
+--                 end of this file. Without it these remain proposals. The schedules run every pass: one URL for all of
+--                 them is one with this role.
 --
 -- None may read the text of a post, delete a post, or create anything. `healer init` is run by the owner instead
 -- (`healer init --print-sql` prints what it runs). Afterwards give each a password:
---   ALTER ROLE healer_heal PASSWORD '...';
+--   ALTER ROLE healer_optimize PASSWORD '...';
 --
 -- To change before you run it, where yours differ: the names in the list below, one line for each grant as
 -- (who, table, privilege, columns). A table or column that you do not have is passed over. Who is `both`, `heal` or
 -- `optimize`; no columns means the whole table.
 --
 -- BYPASSRLS: healer counts hidden rows as an error, never as "all is well". Where no table of the list has row-level
--- security, leave the two ALTER ROLE out.
+-- security, leave the ALTER ROLE out.
 DO $roles$
 DECLARE
   need record;
@@ -33,8 +34,8 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA public, healer TO %I', who);
   END LOOP;
   GRANT healer_heal TO healer_optimize;
-  -- How full sequences are is foretold: their values are read, never taken.
-  GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO healer_optimize;
+  -- How full sequences are is told and foretold: their values are read, never taken.
+  GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO healer_look, healer_heal;
   FOR need IN
     SELECT * FROM (VALUES
       -- The posts. What the view does not show is read from the table below it.

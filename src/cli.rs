@@ -60,7 +60,7 @@ pub struct Global {
     /// Stop after this long (90s, 10m, 2h), at the end of the running batch
     #[arg(long, global = true, value_name = "TIME", default_value = "10m")]
     pub timeout: String,
-    /// Wait a random time up to this long before starting (many machines, one database)
+    /// Wait a random time up to this long before starting (many machines, one database); it is none of --timeout
     #[arg(long, global = true, value_name = "TIME")]
     pub jitter: Option<String>,
     /// Exit 4 when a check is at or above this level

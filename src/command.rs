@@ -1,8 +1,8 @@
 //! The commands: parse, run, print, exit code.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ use crate::report::whole::{self, Whole};
 use crate::report::{content as content_report, errors as errors_report, performance as performance_report};
 use crate::report::{forecast, health, html, model, prometheus};
 use crate::schema;
+use crate::settings::Span;
 use crate::start::{self, Origin, Start};
 
 /// What a command gives to print, and the exit code.
@@ -51,14 +52,12 @@ impl Output {
 
     /// This result and the next one as one: one document with both in it, one after the other for people.
     fn and(self, command: &str, next: Self) -> Self {
-        let nagios = match (self.nagios, next.nagios) {
-            (Some(first), Some(second)) => Some(first + &second),
-            (first, second) => first.or(second),
-        };
-        let exit_code = if nagios.is_some() {
-            self.exit_code.max(next.exit_code)
-        } else {
-            exit::strongest([self.exit_code, next.exit_code])
+        let (nagios, exit_code) = match (&self.nagios, &next.nagios) {
+            (Some(first), Some(second)) => {
+                let code = graver(self.exit_code, next.exit_code);
+                (Some(one_line(first, second, code)), code)
+            }
+            _ => (None, exit::strongest([self.exit_code, next.exit_code])),
         };
         let json = json!({
             "schemaVersion": model::SCHEMA_VERSION, "command": command, "exitCode": exit_code,
@@ -84,6 +83,25 @@ impl Output {
         }
         self
     }
+}
+
+/// The words of a Nagios plugin, by its exit code.
+const PLUGIN: [&str; 4] = ["OK", "WARNING", "CRITICAL", "UNKNOWN"];
+
+/// The graver of two exit codes of a plugin: what is critical outweighs what is unknown, as the guidelines have it.
+fn graver(first: u8, second: u8) -> u8 {
+    [2, 3, 1].into_iter().find(|code| [first, second].contains(code)).unwrap_or(0)
+}
+
+/// Two lines of a plugin as one, which is all that is read of it: the graver word, what both say, the figures of both.
+fn one_line(first: &str, second: &str, code: u8) -> String {
+    let parts = |line: &str| {
+        let (said, figures) = line.trim_end().split_once(" |").unwrap_or((line.trim_end(), ""));
+        let said = said.split_once(" - ").map_or(said, |(_, said)| said);
+        (said.to_owned(), figures.to_owned())
+    };
+    let ((first, figures), (second, more)) = (parts(first), parts(second));
+    format!("HEALER {} - {first}; {second} |{figures}{more}\n", PLUGIN[usize::from(code.min(3))])
 }
 
 /// Runs the command line and gives the exit code.
@@ -207,7 +225,7 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
         }
         _ => {}
     }
-    let deadline = start::deadline(&cli.global.timeout)?;
+    let timeout = start::span("--timeout", &cli.global.timeout)?;
     let report_spans = match &cli.command {
         Command::Report(args) => Some((
             start::span("--since", &args.since)?,
@@ -215,11 +233,17 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
         )),
         _ => None,
     };
-    jitter(&cli.global, &stop)?;
-    let settings = start::settings(cli.global.config.as_ref())?;
+    let deadline = due(&cli.global, timeout, random_share(), &stop)?;
+    let settings = start::settings(cli.global.config.as_deref(), is_sandboxed(&cli.global))?;
     if let Command::Report(args) = &cli.command
         && let Some(channel) = &args.test_alert
     {
+        if is_sandboxed(&cli.global) {
+            return Err(Error::Usage {
+                message: "--test-alert calls a real channel, and the sandbox tells nobody".into(),
+                hint: format!("leave --sandbox out: healer report --test-alert {channel}"),
+            });
+        }
         let said = alert::test(&settings, channel, &stop)?;
         return Ok(text_only(format!("{said}\n")).for_nagios(&cli.global, &[], &said));
     }
@@ -228,7 +252,8 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
     let sandbox = sandbox(&cli.global, &around)?;
     #[cfg(feature = "sandbox")]
     let target = match &sandbox {
-        Some(sandbox) => url::parse(&sandbox.url(), url::UrlSource::Sandbox, &around),
+        // What is set on this machine is meant for the real database.
+        Some(sandbox) => url::parse(&sandbox.url(), url::UrlSource::Sandbox, &Surroundings::none()),
         None => url::resolve(cli.global.database_url_file.as_deref(), &around),
     };
     #[cfg(not(feature = "sandbox"))]
@@ -270,6 +295,12 @@ fn run(cli: &Cli, stop: StopFlag) -> Result<Output, Error> {
 fn acting(command: &Command) -> &'static [&'static str] {
     match command {
         Command::Heal(args) if !args.dry_run => &["heal"],
+        Command::Optimize(args) if !args.dry_run => match args.part {
+            Some(OptimizePart::Performance) => &["optimize-performance"],
+            Some(OptimizePart::Content) => &["optimize-content"],
+            None => &["optimize-performance", "optimize-content"],
+        },
+        Command::AnalyzeErrors(args) if !args.dry_run => &["analyze-errors"],
         _ => &[],
     }
 }
@@ -312,37 +343,83 @@ fn optimize(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> 
         Some(OptimizePart::Content) => content_part(start, global, args),
         None => {
             let first = performance_part(start, global, args)?;
-            // What the first one met is no reason to leave the second one out; a signal is.
-            start.session.check_stop()?;
-            let second = content_part(start, global, args)?;
+            // What the first one met is no reason to leave the second one out; a signal and the end of the time are. And
+            // whatever becomes of the second one, what the first one did is told.
+            let second = time_left(start).and_then(|()| content_part(start, global, args));
+            let second = second.unwrap_or_else(|error| not_run(&crate::pass::CONTENT, global, &error));
             Ok(first.and("optimize", second))
         }
     }
 }
 
+/// Whether another pass may begin. Not the session's own deadline: a pass that ran out of time was given more of it, to
+/// say so.
+fn time_left(start: &Start) -> Result<(), Error> {
+    if let Some(signal) = start.origin.stop.signal() {
+        return Err(Error::Interrupted { signal });
+    }
+    if Instant::now() >= start.origin.deadline { Err(Error::Timeout) } else { Ok(()) }
+}
+
+/// The result of a pass that could not begin, beside one that has ended.
+fn not_run(kind: &crate::pass::Kind, global: &Global, error: &Error) -> Output {
+    let mut output = failure(kind.command, global, error);
+    output.table = format!("healer {}: not run: {}\n", kind.command, table::clean(&error.to_string()));
+    // Who asked it to end need not be told that it did not run.
+    if !matches!(error, Error::Interrupted { .. } | Error::Timeout) {
+        output.outcomes.push(alert::rules::failure(kind.lease, error));
+    }
+    output
+}
+
 fn performance_part(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> Result<Output, Error> {
     let done = performance::pass::optimize(start, args.dry_run)?;
-    let mut papers = Vec::new();
-    if done.report.status != "skipped" {
-        papers = performance::pass::papers(start, &done, args.sql_out.is_some(), args.dossier.is_some())?;
+    // The pass has acted and is recorded: a paper that cannot be had takes nothing of its result away.
+    let (written, failed) = papers(start, &done, args);
+    for error in &failed {
+        complain(error);
     }
-    let mut output = passed(done, global, performance::pass::tables);
-    for paper in papers {
-        let path = match (&args.sql_out, &args.dossier, paper.page) {
-            (Some(file), _, None) => file.clone(),
-            (_, Some(folder), Some(page)) => {
-                std::fs::create_dir_all(folder)
-                    .map_err(|source| Error::Output { what: folder.display().to_string(), source })?;
-                folder.join(page)
-            }
-            _ => continue,
-        };
-        write_whole(&path, &paper.text)?;
-        if output.nagios.is_none() {
-            output.table.push_str(&format!("→ written: {}\n", table::clean(&path.display().to_string())));
-        }
+    let mut output = passed_but(done, global, performance::pass::tables, &failed);
+    for path in written.iter().filter(|_| output.nagios.is_none()) {
+        output.table.push_str(&format!("→ written: {}\n", table::clean(&path.display().to_string())));
     }
     Ok(output)
+}
+
+/// Writes what `--sql-out` and `--dossier` ask for; gives the files, and what went wrong.
+fn papers(
+    start: &mut Start,
+    done: &Done<performance::pass::Body>,
+    args: &crate::cli::Optimize,
+) -> (Vec<PathBuf>, Vec<Error>) {
+    let (mut written, mut failed) = (Vec::new(), Vec::new());
+    if done.report.status == "skipped" {
+        return (written, failed);
+    }
+    let papers = performance::pass::papers(start, done, args.sql_out.is_some(), args.dossier.is_some());
+    let papers = papers.unwrap_or_else(|error| {
+        failed.push(error);
+        Vec::new()
+    });
+    for paper in papers {
+        let (path, made) = match (&args.sql_out, &args.dossier, &paper.page) {
+            (Some(file), _, None) => (file.clone(), Ok(())),
+            (_, Some(folder), Some(page)) => (folder.join(page), std::fs::create_dir_all(folder)),
+            _ => continue,
+        };
+        let made = made.map_err(|source| Error::Output { what: path.display().to_string(), source });
+        match made.and_then(|()| write_whole(&path, &paper.text)) {
+            Ok(()) => written.push(path),
+            Err(error) => {
+                failed.push(error);
+                // All pages go into one folder: the next one would fail as this one did.
+                if paper.page.is_some() {
+                    break;
+                }
+            }
+        }
+    }
+    (written, failed)
 }
 
 fn content_part(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> Result<Output, Error> {
@@ -367,15 +444,27 @@ fn passed<B: serde::Serialize>(
     global: &Global,
     tables: impl FnOnce(&PassReport<B>, Look) -> String,
 ) -> Output {
+    passed_but(done, global, tables, &[])
+}
+
+/// The same, where after the pass something beside it failed: that is a note and an exit code, and none of the pass.
+fn passed_but<B: serde::Serialize>(
+    done: Done<B>,
+    global: &Global,
+    tables: impl FnOnce(&PassReport<B>, Look) -> String,
+    failed: &[Error],
+) -> Output {
     let outcome = alert::rules::Outcome::of(&done);
     let mut report = done.report;
-    let exit_code =
-        exit::strongest([done.exit_code, fail_on(global.fail_on, report.checks.iter().map(|check| check.status))]);
+    let found = fail_on(global.fail_on, report.checks.iter().map(|check| check.status));
+    let codes = failed.iter().map(Error::exit_code);
+    let exit_code = exit::strongest([done.exit_code, found].into_iter().chain(codes));
     // One line each: the note of a run that was already at work is its whole result.
     if report.status == "skipped" {
         log::info!(target: "healer", "{} {}", report.kind.tag, report.verdict);
     }
     report.notes.dedup();
+    report.notes.extend(failed.iter().map(ToString::to_string));
     let (nagios, nagios_code) = table::nagios(&report, exit_code);
     Output {
         nagios: global.nagios.then_some(nagios),
@@ -385,10 +474,10 @@ fn passed<B: serde::Serialize>(
     }
 }
 
-type Spans = Option<(crate::settings::Span, Option<crate::settings::Span>)>;
+type Spans = Option<(Span, Option<Span>)>;
 
 fn report(start: &mut Start, global: &Global, args: &crate::cli::Report, report_spans: Spans) -> Result<Output, Error> {
-    let (since, max_age) = report_spans.unwrap_or((crate::settings::Span::seconds(604_800), None));
+    let (since, max_age) = report_spans.unwrap_or((Span::seconds(604_800), None));
     let mut look = look(global);
     if !std::io::stdout().is_terminal() || global.output.is_some() {
         // It is read in mails and logs: their usual width.
@@ -515,7 +604,7 @@ fn undo_table(report: &undo::UndoReport, look: Look) -> String {
     }
     let mut rows = table::plain(look, &["post", "what had been done", "outcome"]);
     for item in report.items.iter().take(50) {
-        rows.add_row(vec![table::cut(&item.target, 36), item.action.clone(), item.outcome.to_owned()]);
+        rows.add_row(vec![table::cut(&item.target, 36), item.action.clone(), item.outcome.to_string()]);
     }
     let mut out = format!("{line}\n{}", table::text(&rows));
     let unlisted = report.items.len().saturating_sub(50);
@@ -560,19 +649,38 @@ fn look(global: &Global) -> Look {
     Look { width: width.max(60), color }
 }
 
-fn jitter(global: &Global, stop: &StopFlag) -> Result<(), Error> {
-    let Some(text) = &global.jitter else { return Ok(()) };
-    let most = start::span("--jitter", text)?.0.min(Duration::from_secs(3_600));
-    let token = crate::change::lease::token();
-    let share = u64::from_str_radix(&token[..8], 16).unwrap_or(0) as f64 / f64::from(u32::MAX);
-    let until = std::time::Instant::now() + most.mul_f64(share.clamp(0.0, 1.0));
-    while std::time::Instant::now() < until {
-        if let Some(signal) = stop.signal() {
-            return Err(Error::Interrupted { signal });
+/// Waits for the share of `--jitter` that fell to this run, and gives the time by which it must end: `--timeout` is for the
+/// work, and what many machines wait so as not to come at once is none of it.
+fn due(global: &Global, timeout: Span, share: f64, stop: &StopFlag) -> Result<Instant, Error> {
+    if let Some(text) = &global.jitter {
+        let most = start::span("--jitter", text)?.0.min(Duration::from_secs(3_600));
+        let until = Instant::now() + most.mul_f64(share.clamp(0.0, 1.0));
+        while Instant::now() < until {
+            if let Some(signal) = stop.signal() {
+                return Err(Error::Interrupted { signal });
+            }
+            std::thread::sleep(Duration::from_millis(50).min(until.saturating_duration_since(Instant::now())));
         }
-        std::thread::sleep(Duration::from_millis(50).min(until.saturating_duration_since(std::time::Instant::now())));
     }
-    Ok(())
+    Ok(start::deadline(timeout))
+}
+
+/// From 0 to 1, another one each time.
+fn random_share() -> f64 {
+    let token = crate::change::lease::token();
+    u64::from_str_radix(&token[..8], 16).unwrap_or(0) as f64 / f64::from(u32::MAX)
+}
+
+/// Whether `--sandbox` was given.
+#[cfg(feature = "sandbox")]
+fn is_sandboxed(global: &Global) -> bool {
+    global.sandbox.is_some()
+}
+
+/// Without the sandbox nothing can be.
+#[cfg(not(feature = "sandbox"))]
+fn is_sandboxed(_: &Global) -> bool {
+    false
 }
 
 #[cfg(feature = "sandbox")]
@@ -680,4 +788,45 @@ fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
         let _ = std::fs::remove_file(&beside);
         failed(source)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(line: &str, exit_code: u8) -> Output {
+        let nagios = Some(format!("{line}\n"));
+        Output { nagios, exit_code, ..Output::new(String::new(), Value::Null, String::new()) }
+    }
+
+    #[test]
+    fn what_is_waited_before_the_start_is_none_of_the_time_for_the_work() {
+        let cli = Cli::parse_from(["healer", "heal", "--jitter", "30ms"]);
+        let (begun, timeout) = (Instant::now(), Span::seconds(600));
+        let deadline = due(&cli.global, timeout, 1.0, &StopFlag::default()).expect("a deadline");
+        assert!(deadline >= begun + Duration::from_millis(30) + timeout.0);
+    }
+
+    #[test]
+    fn two_passes_are_one_line_of_a_plugin_with_the_figures_of_both() {
+        let first = plugin("HEALER OK - all is well - truly | 'jobs'=0;;;0", 0);
+        let second = plugin("HEALER WARNING - look at weights | 'weights'=1;;;0 'hours'=U;;;0", 1);
+        let both = first.and("optimize", second);
+        let line =
+            "HEALER WARNING - all is well - truly; look at weights | 'jobs'=0;;;0 'weights'=1;;;0 'hours'=U;;;0\n";
+        assert_eq!((both.nagios.as_deref(), both.exit_code), (Some(line), 1));
+    }
+
+    #[test]
+    fn what_is_critical_outweighs_what_is_unknown_whichever_pass_says_it() {
+        let critical = || plugin("HEALER CRITICAL - it broke | 'a'=1;;;0", 2);
+        // One that could not begin has no figures.
+        let unknown = || plugin("HEALER UNKNOWN - nobody knows", 3);
+        for both in [critical().and("optimize", unknown()), unknown().and("optimize", critical())] {
+            assert_eq!(both.exit_code, 2);
+            let line = both.nagios.unwrap_or_default();
+            assert!(line.starts_with("HEALER CRITICAL - ") && line.ends_with(" | 'a'=1;;;0\n"), "{line}");
+        }
+        assert_eq!(unknown().and("optimize", plugin("HEALER WARNING - a little |", 1)).exit_code, 3);
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::database::catalog::{Catalog, SCHEMA_VERSION};
 use crate::database::session::Access as Transaction;
 use crate::database::statement::{self, Names};
+use crate::database::url::UrlSource;
 use crate::error::Error;
 use crate::heal::Status;
 use crate::posts::evidence::{Access, Ledgers};
@@ -43,7 +44,7 @@ pub struct DoctorReport {
     pub schema_version: u32,
     /// `doctor`.
     pub command: &'static str,
-    /// `ok` or `failed`.
+    /// `ok`, or `failed` where something is critical: healer cannot act then.
     pub status: &'static str,
     /// One line.
     pub verdict: String,
@@ -89,7 +90,9 @@ pub fn examine(start: &mut Start) -> Result<DoctorReport, Error> {
     alerts(start.settings(), &mut notes);
     start.session.rollback();
     let count = |status| notes.0.iter().filter(|item| item.status == status).count();
-    let (critical, warning) = (count(Status::Critical), count(Status::Warning));
+    let critical = count(Status::Critical);
+    // What could not be measured is never called well.
+    let warning = count(Status::Warning) + count(Status::Unknown);
     let verdict = match (critical, warning) {
         (0, 0) => "healer can work here".to_owned(),
         (0, warning) => format!("healer can work here; {warning} things deserve a look"),
@@ -98,7 +101,7 @@ pub fn examine(start: &mut Start) -> Result<DoctorReport, Error> {
     Ok(DoctorReport {
         schema_version: DOCUMENT_VERSION,
         command: "doctor",
-        status: if exit_code == 0 { "ok" } else { "failed" },
+        status: if exit_code == 0 && critical == 0 { "ok" } else { "failed" },
         verdict,
         checks: notes.0,
         exit_code,
@@ -134,10 +137,13 @@ fn connection(start: &mut Start, notes: &mut Notes) -> Result<(), Error> {
     for note in &target.notes {
         notes.add("connection", Status::Ok, note.clone(), "");
     }
-    let source = start.settings().source.as_ref().map_or_else(
-        || "built-in defaults (no ./healer.toml, no /etc/healer/healer.toml)".to_owned(),
-        |path| path.display().to_string(),
-    );
+    let defaults = if target.source == UrlSource::Sandbox {
+        "built-in defaults (the sandbox reads no file but that of --config)"
+    } else {
+        "built-in defaults (no ./healer.toml, no /etc/healer/healer.toml)"
+    };
+    let source =
+        start.settings().source.as_ref().map_or_else(|| defaults.to_owned(), |path| path.display().to_string());
     notes.add("configuration", Status::Ok, source, "");
     let asked = statement::CONNECTION.fill(&Names::default());
     let before = Utc::now();

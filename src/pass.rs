@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::change::lease::{Lease, Taken};
+use crate::database::catalog::Relation;
 use crate::database::session::{Access, Param, Session};
 use crate::database::statement;
 use crate::error::Error;
@@ -118,6 +119,11 @@ pub fn run<W: Work>(start: &mut Start, dry_run: bool, work: &mut W) -> Result<Do
     frame.run_id = Some(lease.run);
     log::info!(target: "healer", "{} run {} began", kind.tag, lease.run);
     let error = work.detect(start, &mapping).and_then(|()| work.act(start, &mapping, &lease)).err();
+    // A statement that the end of the time, or a signal, cut off is no failure of its own.
+    let error = error.map(|error| match (error.sqlstate(), start.session.check_stop()) {
+        (Some("57014"), Err(stop)) => stop,
+        _ => error,
+    });
     if let Some(error) = &error {
         log::error!(target: "healer", "{} {error}", kind.tag);
         recover_session(start, lease.run, error);
@@ -207,15 +213,17 @@ impl Record<'_> {
             body["error_message"] = json!(error.to_string());
             body["component"] = json!("healer");
         }
-        match self.write_rows(session, done, Some((event, &body))) {
-            Ok(()) => Ok(()),
-            Err(failure) if !failure.stops_the_pass() => {
-                // The event or the heartbeat was refused: the run itself is recorded all the same.
-                self.write_rows(session, done, None)?;
-                Err(failure)
+        // Where the event or the heartbeat is refused the other one is written all the same, and the run in any case.
+        let mut refused = None;
+        for (with_event, with_heartbeat) in [(true, true), (true, false), (false, true), (false, false)] {
+            let event = with_event.then_some((event, &body));
+            match self.write_rows(session, done, event, with_heartbeat) {
+                Ok(()) => break,
+                Err(failure) if failure.stops_the_pass() => return Err(failure),
+                Err(failure) => refused = refused.or(Some(failure)),
             }
-            Err(failure) => Err(failure),
         }
+        refused.map_or(Ok(()), Err)
     }
 
     fn write_rows<B: Serialize>(
@@ -223,36 +231,31 @@ impl Record<'_> {
         session: &mut Session,
         done: &Done<B>,
         event: Option<(&str, &Value)>,
+        heartbeat: bool,
     ) -> Result<(), Error> {
         let mapping = self.mapping;
         let error = self.error.map(ToString::to_string).unwrap_or_default();
         session.begin(Access::ReadWrite, "")?;
-        if let Some((event, body)) = event {
-            if mapping.events.as_ref().is_some_and(|events| events.may_insert) {
-                session.rows(
-                    &statement::EVENT.fill(&mapping.names),
-                    &[
-                        Param::Text(event),
-                        Param::Text(&storable(body)),
-                        Param::Text(done.report.severity()),
-                        Param::Text(&done.report.verdict),
-                    ],
-                )?;
-            }
-            if mapping.heartbeats.as_ref().is_some_and(|heartbeats| heartbeats.may_insert && heartbeats.may_update) {
-                let template =
-                    if mapping.heartbeats_history { statement::HEARTBEAT_HISTORY } else { statement::HEARTBEAT };
-                let took = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-                session.rows(
-                    &template.fill(&mapping.names),
-                    &[
-                        Param::Text(self.kind.job),
-                        Param::Bool(self.error.is_none()),
-                        Param::Text(&error),
-                        Param::Int(took),
-                    ],
-                )?;
-            }
+        let takes_events = mapping.events.as_ref().is_some_and(|events| events.may_insert);
+        if let Some((event, body)) = event.filter(|_| takes_events) {
+            session.rows(
+                &statement::EVENT.fill(&mapping.names),
+                &[
+                    Param::Text(event),
+                    Param::Text(&storable(body)),
+                    Param::Text(done.report.severity()),
+                    Param::Text(&done.report.verdict),
+                ],
+            )?;
+        }
+        let beats = |found: &Relation| found.may_insert && found.may_update && !found.row_security;
+        if heartbeat && mapping.heartbeats.as_ref().is_some_and(beats) {
+            let template = if mapping.heartbeats_history { statement::HEARTBEAT_HISTORY } else { statement::HEARTBEAT };
+            let took = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+            session.rows(
+                &template.fill(&mapping.names),
+                &[Param::Text(self.kind.job), Param::Bool(self.error.is_none()), Param::Text(&error), Param::Int(took)],
+            )?;
         }
         session.rows(
             &statement::RUN_FINISH.fill(&mapping.names),

@@ -1,7 +1,7 @@
 //! Settings: built-in defaults, overlaid by a TOML file, overlaid by flags. Validated once, here.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ impl Span {
 
     /// Reads `30m`, `24h`, `7d`, `1h 30m`.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // Everywhere else a capital letter is read as the small one is, and whoever writes 30M means minutes.
+        if text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M") {
+            return Err("M means months: write 30m for minutes, 30d for days".into());
+        }
         let duration = humantime::parse_duration(text.trim())
             .map_err(|error| format!("no length of time ({error}); write it as 90s, 30m, 24h or 7d"))?;
         // A century: beyond it PostgreSQL's interval arithmetic on `now()` leaves the range of timestamps.
@@ -269,9 +273,9 @@ impl Default for Ledgers {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// Limit of one statement; a lower limit of the role wins.
+    /// Limit of one statement, at most 24 days; a lower limit of the role wins.
     pub statement_timeout: Span,
-    /// Limit of waiting for one lock; a lower limit of the role wins.
+    /// Limit of waiting for one lock, at most 24 days; a lower limit of the role wins.
     pub lock_timeout: Span,
     /// Posts changed in one transaction, at most 1,000.
     pub batch: u32,
@@ -817,18 +821,25 @@ impl Default for Silence {
     }
 }
 
+/// Longest time-out that is given to the server: it counts milliseconds in 32 bits, which is less than 25 days.
+const LONGEST_TIMEOUT: Span = Span::seconds(24 * 86_400);
+
 /// Most actions that a plan keeps, whatever is asked: it bounds the memory of a pass.
 pub const PLAN_CEILING: u32 = 100_000;
 
 impl Settings {
-    /// Reads the file given, or the first of `./healer.toml` and `/etc/healer/healer.toml` that exists.
+    /// Reads the file given, or the first of `./healer.toml` and `/etc/healer/healer.toml` that exists. One that is there
+    /// and cannot be reached is an error: the defaults may be the opposite of what it says.
     pub fn load(given: Option<&Path>) -> Result<Self, Error> {
         if let Some(path) = given {
             return Self::from_file(path);
         }
         for candidate in ["./healer.toml", "/etc/healer/healer.toml"] {
             let path = Path::new(candidate);
-            if path.exists() {
+            // Not `exists`, which takes a folder that this user may not enter for an absent file.
+            let absent = std::fs::symlink_metadata(path)
+                .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+            if !absent {
                 return Self::from_file(path);
             }
         }
@@ -881,6 +892,17 @@ impl Settings {
         for (name, span) in positive {
             if span.as_seconds() < 1 {
                 return Err(format!("{name} must be at least 1s"));
+            }
+        }
+        let actions = &self.optimize.performance.actions;
+        for (name, span) in [
+            ("database.statement_timeout", self.database.statement_timeout),
+            ("database.lock_timeout", self.database.lock_timeout),
+            ("optimize.performance.actions.analyze_limit", actions.analyze_limit),
+            ("optimize.performance.actions.maintenance_limit", actions.maintenance_limit),
+        ] {
+            if span > LONGEST_TIMEOUT {
+                return Err(format!("{name} must be at most {LONGEST_TIMEOUT}"));
             }
         }
         self.heal.validate()?;
@@ -1048,6 +1070,10 @@ mod tests {
             ("[heal.stuck-posts]\nledger_coverage = 1.5", "heal.stuck-posts.ledger_coverage"),
             ("[heal.stuck-posts]\nledger_coverage = nan", "heal.stuck-posts.ledger_coverage"),
             ("[database]\nbatch = 0", "database.batch"),
+            ("[database]\nlock_timeout = \"25d\"", "database.lock_timeout must be at most 24d"),
+            ("[database]\nstatement_timeout = \"25d\"", "database.statement_timeout must be at most 24d"),
+            ("[optimize.performance.actions]\nanalyze_limit = \"25d\"", "actions.analyze_limit must be at most 24d"),
+            ("[optimize.performance.actions]\nmaintenance_limit = \"25d\"", "actions.maintenance_limit must be"),
             ("[heal]\nmax_actions = 100001", "heal.max_actions"),
             ("[posts]\ntable = \"\"", "posts.table"),
             ("[heal.browser-queue]\nwaiting_critical = 4", "heal.browser-queue.waiting"),
@@ -1075,6 +1101,14 @@ mod tests {
         assert_eq!(Span::parse(" 7d ").expect("days"), Span::seconds(604_800));
         assert!(Span::parse("30").is_err(), "a bare number has no unit");
         assert!(Span::parse("-5m").is_err());
+    }
+
+    #[test]
+    fn a_capital_m_is_refused_where_it_would_be_months() {
+        for text in ["30M", "1h 30M", "30M5s", " 1 M"] {
+            assert!(Span::parse(text).expect_err(text).contains("30m"), "{text}");
+        }
+        assert!(Span::parse("1month").is_ok(), "nobody writes that for a minute");
     }
 
     proptest::proptest! {

@@ -1,10 +1,10 @@
 //! What every command begins with: settings, a connection, the catalog, and the posts as found.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::database::catalog::Catalog;
-use crate::database::connect;
+use crate::database::connect::{self, ConnectError};
 use crate::database::session::{Limits, Param, Session, StopFlag};
 use crate::database::statement::{self, Names};
 use crate::database::url::{self, ConnectSettings, Surroundings, UrlSource};
@@ -39,10 +39,25 @@ pub struct Start {
     pub connected_in: Duration,
 }
 
+/// How long after a signal a session is still sought, in which to say what was done.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 impl Origin {
-    /// Connects.
+    /// Connects, in the middle of a command: after a signal there still is a moment for it, as what was done must be told.
     pub fn connect(&self) -> Result<Session, Error> {
-        let client = connect::connect(&self.target, self.deadline)?;
+        self.dial(LAST_WORDS)
+    }
+
+    /// Connects; a signal leaves it `grace`.
+    fn dial(&self, grace: Duration) -> Result<Session, Error> {
+        let client =
+            connect::connect_until_stopped(&self.target, self.deadline, &self.stop, grace).map_err(|error| {
+                match error {
+                    // Whoever asked for the stop is not told that the database could not be reached.
+                    ConnectError::Interrupted { signal, .. } => Error::Interrupted { signal },
+                    other => other.into(),
+                }
+            })?;
         let limits = Limits {
             statement: self.settings.database.statement_timeout.0,
             lock: self.settings.database.lock_timeout.0,
@@ -53,13 +68,17 @@ impl Origin {
     /// Connects and reads the catalog.
     pub fn open(mut self) -> Result<Start, Error> {
         let begun = Instant::now();
-        let mut session = self.connect()?;
+        let mut session = self.dial(Duration::ZERO)?;
         let connected_in = begun.elapsed();
         self.try_settings(&mut session)?;
         let catalog = Catalog::read(
             &mut session,
             &mapping::relations(&self.settings),
-            self.target.schema.as_deref(),
+            // The posts' neighbours are looked for beside them, before anywhere else.
+            self.target
+                .schema
+                .as_deref()
+                .or_else(|| self.settings.posts.table.split_once('.').map(|(schema, _)| schema)),
             &mapping::words(&self.settings),
         )?;
         tuning::overlay(&mut self.settings, &tuning::read(&catalog.learned));
@@ -103,7 +122,7 @@ impl Start {
         }
         let Some(target) = url::resolve_direct(&Surroundings::of_process())? else { return Ok(None) };
         let shown = target.display_target();
-        let mut session = Origin { target, ..self.origin.clone() }.connect()?;
+        let mut session = Origin { target, ..self.origin.clone() }.dial(Duration::ZERO)?;
         let asked = statement::IDENTITY.fill(&Names::default());
         let here = self.session.row(&asked, &[])?.text("identity")?;
         if session.row(&asked, &[])?.text("identity")? != here {
@@ -129,15 +148,38 @@ pub fn span(flag: &str, text: &str) -> Result<Span, Error> {
     })
 }
 
-/// The deadline that `--timeout` sets.
-pub fn deadline(timeout: &str) -> Result<Instant, Error> {
-    let span = span("--timeout", timeout)?;
+/// The deadline that `--timeout` sets, counted from now.
+pub fn deadline(timeout: Span) -> Instant {
     // A deadline beyond what the clock can hold is none; a year is as good as none for a pass.
     let year = Duration::from_secs(366 * 86_400);
-    Ok(Instant::now() + span.0.min(year))
+    Instant::now() + timeout.0.min(year)
 }
 
-/// The sandbox's own configuration is the built-in one: a file of the working folder belongs to the real database.
-pub fn settings(config: Option<&PathBuf>) -> Result<Settings, Error> {
-    Settings::load(config.map(PathBuf::as_path))
+/// The settings of a command. In the sandbox they are the built-in ones, or those of the file that is named: a file of
+/// the working folder or of `/etc` belongs to the real database. And no channel hears of the sandbox: its faults are
+/// planted.
+pub fn settings(config: Option<&Path>, sandbox: bool) -> Result<Settings, Error> {
+    if !sandbox {
+        return Settings::load(config);
+    }
+    let mut settings = config.map_or_else(|| Ok(Settings::default()), |path| Settings::load(Some(path)))?;
+    settings.alerts.channels.clear();
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sandbox_takes_the_file_that_is_named_and_has_no_channel_to_tell() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("named.toml");
+        let channel = "[alerts.channels.team]\nkind = \"slack\"\nurl_env = \"SLACK\"\n";
+        std::fs::write(&file, format!("[posts]\ntable = \"mine\"\n{channel}")).expect("written");
+        let named = settings(Some(&file), true).expect("settings");
+        assert_eq!((named.posts.table.as_str(), named.alerts.channels.len()), ("mine", 0));
+        assert_eq!(settings(Some(&file), false).expect("settings").alerts.channels.len(), 1);
+        assert!(settings(None, true).expect("settings").source.is_none());
+    }
 }

@@ -570,6 +570,91 @@ fn killed_between_sending_and_recording_it_is_told_once_more_and_then_no_more() 
 }
 
 #[test]
+fn what_was_about_to_be_told_when_the_pass_was_killed_is_told_though_it_is_over_by_then() {
+    let (database, spool) = (ready(), folder());
+    let receiver = Receiver::new(200, rules::slack);
+    database.run(BROKEN);
+    let (mut child, _folder) = held(&database, spool.path(), &receiver);
+    signal(&child, "KILL");
+    child.wait().expect("it ended");
+    receiver.release();
+    receiver.take();
+    database.run(MENDED);
+    database.run(LATER);
+    heal(&database.url(), spool.path(), &receiver.url("/x")).expect(0);
+    assert_eq!(labels(&receiver.take()[0].json()), ["RESOLVED"]);
+    heal(&database.url(), spool.path(), &receiver.url("/x")).expect(0);
+    assert!(receiver.take().is_empty());
+}
+
+#[test]
+fn what_was_told_while_the_connection_broke_is_told_once() {
+    for ends in [false, true] {
+        let (database, spool) = (ready(), folder());
+        let receiver = Receiver::new(200, rules::slack);
+        database.run(BROKEN);
+        if ends {
+            heal(&database.url(), spool.path(), &receiver.url("/x")).expect(0);
+            assert_eq!(receiver.take().len(), 1);
+            database.run(MENDED);
+        }
+        let (child, _folder) = held(&database, spool.path(), &receiver);
+        database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        receiver.release();
+        child.wait_with_output().expect("it ends");
+        assert_eq!(receiver.take().len(), 1);
+        assert_eq!(std::fs::read_dir(spool.path()).expect("read").filter(spooled).count(), 1, "the spool knows it");
+        for _ in 0..2 {
+            heal(&database.url(), spool.path(), &receiver.url("/x")).expect(0);
+            assert!(receiver.take().is_empty(), "it was told (its end: {ends})");
+        }
+        assert_eq!(database.value("SELECT count(*) FROM healer.alert").as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn every_pass_pings_its_own_check_and_tells_of_a_database_that_is_away() {
+    let passes: [(&[&str], &[&str]); 5] = [
+        (&["heal"], &["heal"]),
+        (&["optimize", "performance"], &["optimize-performance"]),
+        (&["optimize", "content"], &["optimize-content"]),
+        (&["optimize"], &["optimize-performance", "optimize-content"]),
+        (&["analyze-errors"], &["analyze-errors"]),
+    ];
+    let database = ready();
+    for (command, names) in passes {
+        let (spool, pings, slack) =
+            (folder(), Receiver::new(200, rules::healthchecks), Receiver::new(200, rules::slack));
+        let channels: String = ["heal", "optimize-performance", "optimize-content", "analyze-errors"]
+            .map(|pass| {
+                format!("[alerts.channels.{pass}]\nkind = \"healthchecks\"\npass = \"{pass}\"\nurl_env = \"PINGS\"\n")
+            })
+            .concat();
+        let run = |url: &str, arguments: &[&str]| {
+            Healer::at(url, arguments)
+                .config(&config(spool.path(), &format!("{SLACK}{channels}")))
+                .env("HOOK", &slack.url("/x"))
+                .env("PINGS", &pings.url(UUID))
+                .run()
+        };
+        run(&database.url(), command);
+        let paths: Vec<String> = pings.take().iter().map(|ping| ping.path.clone()).collect();
+        let starts = paths.iter().filter(|path| path.contains("/start")).count();
+        assert_eq!((starts, paths.len()), (names.len(), 2 * names.len()), "{command:?}: {paths:?}");
+        slack.take();
+        run("postgres://nobody@127.0.0.1:1/none", command).expect(75);
+        let told = slack.take();
+        assert_eq!(told.len(), 1, "{command:?}: one thing for all passes is told once");
+        assert!(told[0].text().contains("cannot reach the database"), "{}", told[0].text());
+        let ends = pings.take().iter().filter(|ping| ping.path.contains("/75")).count();
+        assert_eq!(ends, names.len(), "{command:?}");
+        let dry: Vec<&str> = command.iter().copied().chain(["--dry-run"]).collect();
+        run(&database.url(), &dry);
+        assert!(pings.take().is_empty(), "a dry run is no sign of life");
+    }
+}
+
+#[test]
 fn two_passes_at_once_tell_an_alert_once() {
     let (database, spool) = (ready(), folder());
     let receiver = Receiver::new(200, rules::slack);

@@ -43,6 +43,10 @@ fn between_plan_and_batch(database: &TestDb, args: &[&str], meanwhile: impl FnOn
     running.end()
 }
 
+/// A ledger whose key is a text.
+const ATTEMPTS: &str = "CREATE TABLE public.post_attempts (decision_id text, status text, actual_tweet_id text,
+    posting_success boolean, error_message text, created_at timestamptz DEFAULT now(), approved_at timestamptz, used_at timestamptz)";
+
 fn update(shape: Shape, post: &Post, set: &str) -> String {
     format!("UPDATE {} SET {set} WHERE decision_id::text = '{}'", shape.posts_table(), post.id())
 }
@@ -107,7 +111,7 @@ fn a_post_that_is_claimed_again_between_plan_and_batch_is_untouched() {
 #[test]
 fn evidence_that_arrives_between_plan_and_batch_keeps_a_post_out_of_the_queue() {
     let id = "1234567";
-    let arrivals: [(&str, String); 6] = [
+    let arrivals: [(&str, String); 11] = [
         (
             "receipt",
             format!(
@@ -138,6 +142,26 @@ fn evidence_that_arrives_between_plan_and_batch_keeps_a_post_out_of_the_queue() 
             format!(
                 "UPDATE content_metadata SET features = '{{\"tweet_id_orphan\": \"{id}\"}}' WHERE decision_id = '$ID'"
             ),
+        ),
+        // What the application writes where it posted and could not save that; it leaves `updated_at` as it is.
+        (
+            "receipt not written",
+            "UPDATE content_metadata SET features = '{\"receipt_write_failed\": true}' WHERE decision_id = '$ID'"
+                .into(),
+        ),
+        (
+            "orphan placeholder",
+            "UPDATE content_metadata SET features = '{\"tweet_id_orphan\": \"posted_17\"}' WHERE decision_id = '$ID'"
+                .into(),
+        ),
+        ("placeholder", "UPDATE content_metadata SET tweet_id = 'posted_17' WHERE decision_id = '$ID'".into()),
+        (
+            "first id of a thread",
+            "UPDATE content_generation_metadata_comprehensive SET thread_tweet_ids = '[\"171\"]' WHERE decision_id = '$ID'".into(),
+        ),
+        (
+            "error after the submit",
+            "UPDATE content_metadata SET features = '{\"last_error\": \"Timeout after submit\"}' WHERE decision_id = '$ID'".into(),
         ),
     ];
     for (name, sql) in arrivals {
@@ -950,6 +974,21 @@ fn the_brake_stops_all_requeues_until_somebody_says_a_number() {
 }
 
 #[test]
+fn a_run_that_may_change_nothing_or_looks_at_something_else_releases_no_brake() {
+    let (database, healer) = plain();
+    let posts: Vec<Post> = (0..40).map(|i| Post::stuck(&format!("post {i}"), "40 minutes")).collect();
+    insert(&database, &posts);
+    healer.heal(&[]).exits(3);
+    healer.heal(&["--max-actions", "0"]).exits(3);
+    healer.heal(&["--only", "old-failed", "--max-actions", "500"]).exits(0);
+    database.run("UPDATE content_metadata SET status = 'cancelled' WHERE decision_id IN (SELECT decision_id FROM content_metadata ORDER BY decision_id LIMIT 35)");
+    healer.heal(&[]).exits(3);
+    assert_eq!(database.value("SELECT count(*) FROM content_metadata WHERE status = 'posting'").as_deref(), Some("5"));
+    healer.heal(&["--max-actions", "5"]).exits(0);
+    assert_eq!(database.value("SELECT count(*) FROM content_metadata WHERE status = 'queued'").as_deref(), Some("5"));
+}
+
+#[test]
 fn what_a_ledger_proves_proceeds_while_the_brake_is_on() {
     let (database, healer) = trusted();
     let mut posts: Vec<Post> = (0..30).map(|i| Post::stuck(&format!("post {i}"), "40 minutes")).collect();
@@ -1127,6 +1166,13 @@ fn ids_that_are_numbers_or_uuids_or_fixed_texts_work_through_heal_undo_and_resol
     let variants = [
         (variant::UUID_ID, id_of("a"), id_of("b")),
         (variant::BIGINT_ID, "12".to_owned(), "9007199254740993".to_owned()),
+        // The largest of each type: ids of platforms have 19 digits.
+        (variant::BIGINT_ID, "1734012345678901234".to_owned(), "9223372036854775807".to_owned()),
+        (
+            "ALTER TABLE public.content_metadata ALTER decision_id TYPE int USING decision_id::int",
+            "2147483646".into(),
+            "2147483647".into(),
+        ),
         (
             "ALTER TABLE public.content_metadata ALTER decision_id TYPE int USING decision_id::int",
             "1".into(),
@@ -1136,7 +1182,12 @@ fn ids_that_are_numbers_or_uuids_or_fixed_texts_work_through_heal_undo_and_resol
     ];
     for (edit, one, other) in variants {
         let database = TestDb::edited(&[edit]);
+        // What no number of the type is stands in the journal of an earlier system.
         let healer = Healer::on(&database).init();
+        database.run(
+            "INSERT INTO healer.held_post (post, check_name, status, code, reason)
+             SELECT p, 'stuck-posts', 'posting', 'uncertain', 'x' FROM unnest(ARRAY['9223372036854775808', '2147483648', '-', '']) p",
+        );
         let posts = [
             Post::stuck("one", "40 minutes").with_id(&one),
             Post::stuck("other", "40 minutes").with_id(&other).created("3 days"),
@@ -1155,6 +1206,31 @@ fn ids_that_are_numbers_or_uuids_or_fixed_texts_work_through_heal_undo_and_resol
         healer.run(&["undo", &resolve.id().to_string()]).exits(0);
         assert_eq!(hash(&database, "content_metadata"), before, "{edit}");
     }
+}
+
+#[test]
+fn a_ledger_that_spells_a_uuid_in_capitals_still_proves_what_was_sent() {
+    let database = TestDb::edited(&[variant::UUID_ID, ATTEMPTS]);
+    let healer = Healer::on(&database).init();
+    let event = "INSERT INTO system_events (event_type, event_data, severity, created_at)
+                 VALUES ('POST_SUCCESS', jsonb_build_object('decision_id', upper($ID), 'tweet_id', '171'), 'info', now() - interval '39 minutes')";
+    let attempt = "INSERT INTO post_attempts (decision_id, status, actual_tweet_id, posting_success, created_at, used_at)
+                   VALUES (upper($ID), 'USED', '172', true, now() - interval '40 minutes', now() - interval '39 minutes')";
+    let (by_event, by_attempt, by_none) = (id_of("abc event"), id_of("abc attempt"), id_of("abc none"));
+    assert!([&by_event, &by_attempt].iter().all(|id| id.to_uppercase() != **id), "the spellings must differ");
+    insert(
+        &database,
+        &[
+            Post::stuck("abc event", "40 minutes").and(event),
+            Post::stuck("abc attempt", "40 minutes").and(attempt),
+            Post::stuck("abc none", "40 minutes"),
+        ],
+    );
+    healer.heal(&[]).exits(3);
+    let is = |id: &str| row(&database, id).map(|row| (row.status, row.external_id));
+    assert_eq!(is(&by_event), Some((Some("posted".into()), Some("171".into()))));
+    assert_eq!(is(&by_attempt), Some((Some("posted".into()), Some("172".into()))));
+    assert_eq!(held(&database, &by_none).as_deref(), Some("unproven"), "its neighbour without a trace");
 }
 
 #[test]
@@ -1267,4 +1343,245 @@ fn a_plan_is_bounded_and_the_rest_is_counted() {
     assert_eq!(run.json["truncated"], true);
     healer.heal(&[]).exits(0);
     assert!(posts.iter().all(|post| recovering(&database, post.id())));
+}
+
+// What a person decided, and what a worker wrote since.
+
+#[test]
+fn a_decision_to_queue_does_not_cover_what_a_worker_writes_after_it() {
+    for (worker_wrote, again) in [
+        ("", "queued"),
+        (", tweet_id = 'posted_2'", "posting"),
+        (", error_message = 'Timeout after submit'", "posting"),
+    ] {
+        let (database, healer) = trusted();
+        let post = Post::stuck("doubtful", "40 minutes").external_id("posted_1");
+        insert(&database, std::slice::from_ref(&post));
+        healer.heal(&[]).exits(3);
+        assert_eq!(held(&database, post.id()).as_deref(), Some("uncertain"));
+        healer.run(&["resolve", post.id(), "--queue"]).exits(0);
+        let set = format!("status = 'posting', updated_at = now() - interval '35 minutes'{worker_wrote}");
+        database.run(&update(Shape::Full, &post, &set));
+        healer.heal(&[]);
+        assert_eq!(status(&database, post.id()), again, "the worker wrote: {worker_wrote}");
+    }
+}
+
+#[test]
+fn a_harmless_failure_does_not_cover_an_earlier_one_after_the_submit() {
+    let attempt = |minutes: i64, error: &str| {
+        format!(
+            "INSERT INTO post_attempts (decision_id, status, posting_success, error_message, created_at, used_at)
+             VALUES ($ID, 'FAILED', false, {error}, now() - interval '{minutes} minutes', now() - interval '{minutes} minutes')"
+        )
+    };
+    let (database, healer) = trusted();
+    let after = "'Timeout after submit'";
+    let posts = [
+        Post::stuck("harmless last", "40 minutes").and(&attempt(90, after)).and(&attempt(50, "'Invalid media type'")),
+        Post::stuck("without a text last", "40 minutes").and(&attempt(90, after)).and(&attempt(50, "NULL")),
+        Post::stuck("harmless twice", "40 minutes")
+            .and(&attempt(90, "'Invalid media type'"))
+            .and(&attempt(50, "'Invalid media type'")),
+    ];
+    insert(&database, &posts);
+    let old = Post::failed("failed twice", "9 days").and(&attempt(90, after)).and(&attempt(50, "'Invalid media type'"));
+    insert(&database, std::slice::from_ref(&old));
+    healer.heal(&[]).exits(3);
+    assert_eq!(held(&database, posts[0].id()).as_deref(), Some("uncertain"));
+    assert_eq!(held(&database, posts[1].id()).as_deref(), Some("uncertain"));
+    assert_eq!(status(&database, posts[2].id()), "queued");
+    assert_eq!(status(&database, old.id()), "failed", "it may be live: it is listed");
+}
+
+#[test]
+fn what_cannot_be_queued_is_refused_by_the_dry_run_as_by_the_real_one() {
+    let undated = "CREATE TABLE public.post_attempts (decision_id text, status text, actual_tweet_id text, posting_success boolean)";
+    let database = TestDb::edited(&[undated]);
+    let healer = Healer::on(&database).init();
+    let open = Post::stuck("open attempt", "40 minutes")
+        .and("INSERT INTO post_attempts (decision_id, status) VALUES ($ID, 'USED')");
+    insert(&database, std::slice::from_ref(&open));
+    let (sent, own) = trusted();
+    let thread =
+        Post::stuck("thread", "40 minutes").thread(3).external_id("171").column("thread_tweet_ids", "'[\"171\"]'");
+    insert(&sent, std::slice::from_ref(&thread));
+    for (healer, post, word) in [(&healer, &open, "without a time"), (&own, &thread, "real external id")] {
+        healer.heal(&[]).exits(3);
+        for args in [&["resolve", post.id(), "--queue", "--dry-run"][..], &["resolve", post.id(), "--queue"]] {
+            let message = healer.run(args).exits(1).json["error"]["message"].to_string();
+            assert!(message.contains(word), "{args:?}: {message}");
+        }
+    }
+    assert_eq!((status(&database, open.id()), status(&sent, thread.id())), ("posting".into(), "posting".into()));
+}
+
+#[test]
+fn a_post_claimed_before_all_time_is_resolved_without_that_time() {
+    let (database, healer) = trusted();
+    let post = Post::stuck("no time", "40 minutes").column("updated_at", "'-infinity'");
+    insert(&database, std::slice::from_ref(&post));
+    healer.heal(&[]).exits(3);
+    healer.run(&["resolve", post.id(), "--posted", "1234567"]).exits(0);
+    let at = database.value(&format!(
+        "SELECT coalesce(isfinite(posted_at), true)::text FROM content_metadata WHERE decision_id = '{}'",
+        post.id()
+    ));
+    assert_eq!(at.as_deref(), Some("true"));
+}
+
+// Where things stand.
+
+#[test]
+fn the_neighbours_of_a_posts_table_in_another_schema_are_found_beside_it() {
+    let (database, _) = trusted();
+    let sent = Post::stuck("with a receipt", "40 minutes").receipt(1);
+    insert(&database, std::slice::from_ref(&sent));
+    database.run(
+        "CREATE SCHEMA app;
+         DO $$ DECLARE r record; BEGIN
+           FOR r IN SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') LOOP
+             EXECUTE format('ALTER %s public.%I SET SCHEMA app', CASE r.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, r.relname);
+           END LOOP; END $$",
+    );
+    let healer = Healer::on(&database).with_config("[posts]\ntable = \"app.content_metadata\"\n");
+    let run = healer.heal(&[]).exits(0);
+    assert_eq!(run.says(sent.id(), "action"), "mark_posted", "{:#}", run.json);
+    let status =
+        database.value(&format!("SELECT status FROM app.content_metadata WHERE decision_id = '{}'", sent.id()));
+    assert_eq!(status.as_deref(), Some("posted"));
+}
+
+#[test]
+fn a_row_without_an_id_is_left_alone_and_keeps_no_other_from_being_healed() {
+    let database = TestDb::edited(&["ALTER TABLE content_metadata ALTER decision_id DROP NOT NULL"]);
+    let healer = Healer::on(&database).init();
+    for status in ["posting", "failed", "posted"] {
+        database.run(&format!(
+            "INSERT INTO content_metadata (decision_id, content, status, created_at, updated_at, posted_at)
+             VALUES (NULL, 'x', '{status}', now() - interval '9 days', now() - interval '9 days',
+                     CASE WHEN '{status}' = 'posted' THEN now() - interval '1 hour' END)"
+        ));
+    }
+    let posts =
+        [Post::stuck("stuck", "40 minutes"), Post::failed("failed", "9 days"), Post::posted("posted", "2 hours")];
+    insert(&database, &posts);
+    let run = healer.heal(&[]).exits(0);
+    assert_eq!(
+        (status(&database, posts[0].id()).as_str(), status(&database, posts[1].id()).as_str()),
+        ("queued", "archived")
+    );
+    assert!(recovering(&database, posts[2].id()));
+    assert!(run.json["notes"].to_string().contains("rows without an id"), "{}", run.json["notes"]);
+    let left = database
+        .value("SELECT string_agg(status, ' ' ORDER BY status) FROM content_metadata WHERE decision_id IS NULL");
+    assert_eq!(left.as_deref(), Some("failed posted posting"));
+}
+
+// Taking back.
+
+#[test]
+fn an_undo_restores_all_but_the_row_that_the_database_refuses_and_the_one_that_somebody_holds() {
+    let (database, healer) = plain();
+    let posts: Vec<Post> = (0..9).map(|i| Post::stuck(&format!("post {i}"), "40 minutes")).collect();
+    insert(&database, &posts);
+    let run = healer.heal(&[]).exits(0).id().to_string();
+    database.run(&format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.decision_id = '{}' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON content_metadata FOR EACH ROW EXECUTE FUNCTION refuse()",
+        posts[3].id()
+    ));
+    let mut worker = database.client();
+    worker
+        .batch_execute(&format!(
+            "BEGIN; SELECT 1 FROM content_metadata WHERE decision_id = '{}' FOR UPDATE",
+            posts[5].id()
+        ))
+        .expect("locked");
+    let undo = healer.run(&["undo", &run]).exits(3);
+    assert_eq!(
+        (undo.json["restored"].as_u64(), undo.json["changedSince"].as_u64()),
+        (Some(7), Some(2)),
+        "{:#}",
+        undo.json
+    );
+    assert!(undo.json["items"].to_string().contains("refused: "), "{:#}", undo.json);
+    worker.batch_execute("ROLLBACK").expect("released");
+    for (place, post) in posts.iter().enumerate() {
+        let expected = if place == 3 || place == 5 { "queued" } else { "posting" };
+        assert_eq!(status(&database, post.id()), expected, "post {place}");
+    }
+    let recorded = database.value("SELECT status || ' ' || exit_code FROM healer.run WHERE pass = 'undo'");
+    assert_eq!(recorded.as_deref(), Some("partial 3"));
+}
+
+#[test]
+fn undoing_an_undo_leaves_no_hold_behind_and_queues_nothing_that_its_row_says_was_sent() {
+    let (database, healer) = trusted();
+    let posts = [
+        Post::stuck("plain", "40 minutes"),
+        Post::stuck("published meanwhile", "40 minutes"),
+        Post::stuck("marked meanwhile", "40 minutes"),
+        Post::stuck("with a receipt", "40 minutes").receipt(1),
+        Post::failed("old", "9 days"),
+    ];
+    insert(&database, &posts);
+    let first = healer.heal(&[]).exits(0).id().to_string();
+    let second = healer.run(&["undo", &first]).exits(0).id().to_string();
+    database.run(&update(Shape::Full, &posts[1], "features = '{\"tweet_id_orphan\": \"171\"}'"));
+    database.run(&update(Shape::Full, &posts[2], "features = '{\"receipt_write_failed\": true}'"));
+    let third = healer.run(&["undo", &second]).exits(3).id().to_string();
+    let now: Vec<String> = posts.iter().map(|post| status(&database, post.id())).collect();
+    assert_eq!(now, ["queued", "posting", "posting", "posted", "archived"]);
+    let open = "SELECT string_agg(post, ' ' ORDER BY post) FROM healer.held_post WHERE resolved_at IS NULL";
+    let mut still_held = [posts[1].id(), posts[2].id()];
+    still_held.sort_unstable();
+    assert_eq!(database.value(open).as_deref(), Some(still_held.join(" ").as_str()));
+    // And once more back: a person says no again.
+    healer.run(&["undo", &third]).exits(0);
+    assert_eq!(held(&database, posts[0].id()).as_deref(), Some("undone"));
+    assert_eq!(status(&database, posts[0].id()), "posting");
+}
+
+// What is written beside the changes.
+
+#[test]
+fn an_event_is_written_where_the_heartbeat_is_refused_and_the_other_way_round() {
+    let count = |database: &TestDb, what: &str| database.value(&format!("SELECT count(*) FROM {what}"));
+    for (refuse, events, beats) in [
+        ("ALTER TABLE job_heartbeats ADD CONSTRAINT known CHECK (job_name <> 'self_healing')", "1", "0"),
+        ("ALTER TABLE system_events ADD CONSTRAINT known CHECK (event_type <> 'self_healing_report')", "0", "1"),
+    ] {
+        let (database, healer) = plain();
+        let post = Post::stuck("a", "40 minutes");
+        insert(&database, std::slice::from_ref(&post));
+        database.run(refuse);
+        let run = healer.heal(&[]);
+        assert_eq!(run.code, 1, "it says that something could not be recorded: {:#}", run.json);
+        assert_eq!(status(&database, post.id()), "queued");
+        let found = (
+            count(&database, "system_events WHERE event_type = 'self_healing_report'"),
+            count(&database, "job_heartbeats WHERE job_name = 'self_healing'"),
+        );
+        assert_eq!(found, (Some(events.into()), Some(beats.into())), "{refuse}");
+        assert_eq!(count(&database, "healer.run WHERE finished_at IS NOT NULL").as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn a_post_that_is_planned_for_before_all_time_does_not_hide_a_silence() {
+    let (database, healer) = plain();
+    insert(
+        &database,
+        &[
+            Post::posted("last", "9 hours").external_id("171"),
+            Post::new("at once", "queued").created("5 hours").column("scheduled_at", "'-infinity'"),
+        ],
+    );
+    let run = healer.heal(&["--only", "silence"]);
+    assert_eq!(run.check("silence")["status"], "warning", "{:#}", run.json);
+    database.run("UPDATE content_metadata SET posted_at = '-infinity' WHERE status = 'posted'");
+    let run = healer.heal(&["--only", "silence"]);
+    assert!(!run.words("silence").contains("could not be measured"), "{:#}", run.json);
 }

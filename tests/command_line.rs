@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::process::Child;
+use std::sync::atomic::Ordering;
 
 use postgres::Client;
 use serde_json::Value;
@@ -91,7 +92,7 @@ fn what_needs_no_database_needs_no_environment() {
 fn usage_that_does_not_exist_is_named_with_the_nearest_that_does() {
     let database = sick(1);
     let before = fingerprint(&database);
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 20] = [
         (&[], "Usage"),
         (&["heel"], "heal"),
         (&["heal", "--dryrun"], "--dry-run"),
@@ -101,6 +102,7 @@ fn usage_that_does_not_exist_is_named_with_the_nearest_that_does() {
         (&["heal", "--only", "stuck-post"], "stuck-posts"),
         (&["heal", "--only", "x"], "missing-ids"),
         (&["heal", "--timeout", "10"], "10m"),
+        (&["report", "--max-age", "30M"], "30m"),
         (&["heal", "--timeout=-1m"], "--timeout"),
         (&["heal", "--jitter", "soon"], "--jitter"),
         (&["heal", "--format", "xml"], "json"),
@@ -470,6 +472,73 @@ fn nagios_gets_one_line_and_its_own_codes() {
 }
 
 #[test]
+fn both_parts_of_optimize_are_one_line_for_nagios() {
+    let database = sick(0);
+    let ran = Healer::on(&database, &["optimize", "--nagios"]).run();
+    assert!(ran.stdout.starts_with("HEALER ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
+    assert!(ran.stdout.matches('|').count() == 1, "{}", ran.stdout);
+    for pass in ["optimize-performance", "optimize-content"] {
+        let sql = format!("SELECT count(*) FROM healer.run WHERE pass = '{pass}'");
+        assert_eq!(database.value(&sql).as_deref(), Some("1"), "{pass}");
+    }
+}
+
+#[test]
+fn a_paper_that_cannot_be_written_takes_nothing_of_the_passes_away() {
+    let database = sick(0);
+    let ran = Healer::on(&database, &["optimize", "--sql-out", "no/folder/x.sql", "--format", "json"]).run().expect(1);
+    assert!(ran.stderr.contains("no/folder/x.sql"), "{}", ran.stderr);
+    let document = ran.json();
+    let passes = document["passes"].as_array().expect("both passes").clone();
+    assert_eq!(document["exitCode"], 1, "{document}");
+    assert!(passes.len() == 2 && passes.iter().all(|pass| pass["runId"].is_i64()), "{document}");
+    assert!(passes[0]["notes"].to_string().contains("no/folder/x.sql"), "{document}");
+    assert_eq!(database.value("SELECT count(*) FROM healer.run").as_deref(), Some("2"));
+    // The pages are written where the migration cannot be, and the other way round.
+    let healer = Healer::on(&database, &["optimize", "performance", "--sql-out", "x.sql", "--dossier", "file"]);
+    fs::write(healer.path("file"), "in the way").expect("written");
+    let mut healer = healer;
+    let ran = healer.run();
+    assert!(healer.path("x.sql").exists(), "{}", ran.all());
+    assert!(ran.stdout.contains("written: x.sql"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_signal_between_the_parts_of_optimize_leaves_the_result_of_the_first() {
+    let database = sick(0);
+    let mut holder = database.client();
+    holder.batch_execute("BEGIN; LOCK TABLE healer.performance_sample IN EXCLUSIVE MODE").expect("locked");
+    let (child, _folder) = Healer::on(&database, &["optimize", "--format", "json"]).config(PATIENT).spawn();
+    let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'healer.performance_sample'::regclass AND NOT granted
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut looker = database.client();
+    while looker.query_one(waits, &[]).expect("an answer").get::<_, i64>(0) == 0 {
+        std::thread::yield_now();
+    }
+    signal(&child, "TERM");
+    // It is at the lock until it is let through: by then the signal has come.
+    holder.batch_execute("ROLLBACK").expect("unlocked");
+    let ran = ended(child).expect(143);
+    let document = ran.json();
+    assert_eq!(document["exitCode"], 143, "{document}");
+    assert!(document["passes"][0]["runId"].is_i64(), "{document}");
+    assert_eq!(document["passes"][1]["error"]["message"], "interrupted by signal 15", "{document}");
+    assert_eq!(database.value("SELECT string_agg(pass, ',') FROM healer.run").as_deref(), Some("optimize-performance"));
+}
+
+#[test]
+fn a_first_part_of_optimize_that_takes_all_the_time_is_told_and_the_second_is_left_out() {
+    let database = sick(0);
+    let mut holder = database.client();
+    holder.batch_execute("BEGIN; LOCK TABLE healer.performance_sample IN EXCLUSIVE MODE").expect("locked");
+    let healer = Healer::on(&database, &["optimize", "--timeout", "2s", "--format", "json"]);
+    let document = healer.config(PATIENT).run().json();
+    assert!(document["passes"][0]["runId"].is_i64() && document["exitCode"] != 0, "{document}");
+    assert_eq!(document["passes"][1]["error"]["message"], "stopped by --timeout", "{document}");
+    assert_eq!(database.value("SELECT string_agg(pass, ',') FROM healer.run").as_deref(), Some("optimize-performance"));
+}
+
+#[test]
 fn no_time_at_all_is_time_out_and_nothing_is_done() {
     let database = sick(2);
     let before = fingerprint(&database);
@@ -568,6 +637,25 @@ fn a_signal_ends_the_waiting_before_the_start() {
     let ran = ended(child);
     // The random wait may be next to nothing: then it ends for want of a database.
     assert!(matches!(ran.code, Some(143 | 78)), "{:?} {}", ran.code, ran.stderr);
+}
+
+#[test]
+fn a_signal_ends_the_dialling_of_what_never_answers() {
+    let silent = Impostor::silent(false);
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let before = silent.sessions.load(Ordering::SeqCst);
+        let host = format!("127.0.0.1:{}", silent.port);
+        // Minutes, if nobody heard the signal.
+        let url = format!("postgres://{host},{host},{host}/d?sslmode=disable&connect_timeout=60");
+        let (child, _folder) = Healer::at(&url, &["heal", "--format", "json"]).spawn();
+        while silent.sessions.load(Ordering::SeqCst) == before {
+            std::thread::yield_now();
+        }
+        signal(&child, name);
+        let document = ended(child).expect(code).json();
+        assert!(document["error"]["message"].as_str().is_some_and(|text| text.starts_with("interrupted by signal")));
+        assert_eq!(silent.sessions.load(Ordering::SeqCst), before + 1, "the other hosts are not dialled any more");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `healer.toml`: where it is found, what a broken or hostile one gets, and names and texts that only look like SQL.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use postgres::Client;
 
@@ -36,6 +37,8 @@ fn a_broken_file_is_named_with_its_line_and_the_right_key() {
         ("[heal.brake]\nper_run = -1\n", &["line 2"]),
         ("[heal.brake]\nshare = 2.0\n", &["heal.brake.share"]),
         ("[database]\nbatch = 5000\n", &["database.batch"]),
+        ("[database]\nlock_timeout = \"25d\"\n", &["database.lock_timeout", "24d"]),
+        ("[heal.stuck-posts]\nlimit = \"30M\"\n", &["line 2", "30m"]),
         ("[posts]\nid = \"\"\n", &["posts.id"]),
         ("[posts]\ntable = \"a\\u0000b\"\n", &["posts.table"]),
         ("[posts]\nscheduled_at = \"a\\u0000b\"\n", &["posts.scheduled_at"]),
@@ -98,6 +101,49 @@ fn the_named_file_counts_before_the_one_in_the_folder_and_must_be_there() {
     fs::write(healer.path("healer.toml"), b"[posts]\ntable = \"caf\xe9\"\n").expect("written");
     healer.run().expect(78).one_error(&["healer.toml"]);
     assert_eq!(status(&database), "posting");
+}
+
+/// A run by a user whom the permissions of files concern, in a folder of its own that holds no configuration yet.
+fn as_somebody(arguments: &[&str]) -> Healer {
+    // Nothing listens there: a run that found nothing wrong with its configuration ends with 75.
+    Healer::at("postgres://127.0.0.1:1/d?sslmode=disable", arguments).by_nobody_for_root()
+}
+
+#[test]
+fn a_file_that_is_there_and_cannot_be_read_is_never_taken_for_an_absent_one() {
+    as_somebody(&["heal"]).run().expect(75);
+    let readable = fs::Permissions::from_mode(0o644);
+    let (closed_file, closed_folder) = (fs::Permissions::from_mode(0o000), fs::Permissions::from_mode(0o000));
+
+    // The file itself.
+    let healer = as_somebody(&["heal"]).config("[heal.stuck-posts]\nenabled = false\n");
+    fs::set_permissions(healer.path("healer.toml"), readable.clone()).expect("changed");
+    let mut healer = healer;
+    healer.run().expect(75);
+    fs::set_permissions(healer.path("healer.toml"), closed_file).expect("changed");
+    for format in [&["heal"][..], &["heal", "--dry-run"], &["report"], &["doctor"]] {
+        let healer = as_somebody(format).config("");
+        fs::set_permissions(healer.path("healer.toml"), fs::Permissions::from_mode(0o000)).expect("changed");
+        let mut healer = healer;
+        healer.run().expect(78).one_error(&["./healer.toml", "ermission denied", "the file's permissions"]);
+    }
+    healer.run().expect(78).one_error(&["./healer.toml"]);
+
+    // A link into a folder that this user may not enter, as configuration management lays them.
+    let healer = as_somebody(&["heal"]);
+    fs::create_dir(healer.path("closed")).expect("made");
+    fs::write(healer.path("closed/healer.toml"), "").expect("written");
+    fs::set_permissions(healer.path("closed/healer.toml"), readable).expect("changed");
+    symlink("closed/healer.toml", healer.path("healer.toml")).expect("a link");
+    let mut healer = healer;
+    healer.run().expect(75);
+    fs::set_permissions(healer.path("closed"), closed_folder).expect("changed");
+    healer.run().expect(78).one_error(&["./healer.toml", "ermission denied"]);
+    fs::set_permissions(healer.path("closed"), fs::Permissions::from_mode(0o755)).expect("changed");
+
+    // A link whose file has gone.
+    fs::remove_file(healer.path("closed/healer.toml")).expect("removed");
+    healer.run().expect(78).one_error(&["./healer.toml"]);
 }
 
 #[test]

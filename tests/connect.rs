@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use healer::database::connect::{ConnectError, connect};
+use healer::database::connect::{ConnectError, connect, connect_until_stopped};
+use healer::database::session::StopFlag;
 use healer::database::tls::TlsError;
 use healer::database::url::{ConnectSettings, Surroundings, UrlSource, parse};
 use postgres::Client;
@@ -213,6 +214,28 @@ fn a_server_that_stalls_the_handshake_is_given_up() {
     let proxy = Impostor::silent(false);
     let deadline = connect(&settings(&format!("postgres://127.0.0.1:{}/d", proxy.port)), Instant::now());
     assert!(matches!(deadline.err(), Some(ConnectError::NoTime { .. })));
+}
+
+#[test]
+fn a_signal_ends_the_dialling_but_for_a_moment_in_which_to_tell_what_was_done() {
+    let cluster = TlsCluster::start("", "host all all 127.0.0.1/32 trust\n").up();
+    let there = settings(&format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port));
+    let silent = Impostor::silent(false);
+    let silent = settings(&format!("postgres://127.0.0.1:{}/d?sslmode=disable&connect_timeout=60", silent.port));
+    let stop = StopFlag::default();
+    stop.set(15);
+    let later = || Instant::now() + Duration::from_secs(300);
+    let stopped = |settings: &ConnectSettings, grace: Duration| {
+        connect_until_stopped(settings, later(), &stop, grace).err().map(|error| error.exit_code())
+    };
+    assert_eq!(stopped(&there, Duration::ZERO), Some(143));
+    assert_eq!(stopped(&there, Duration::from_secs(60)), None);
+    // The grace is over before the time of one address is.
+    assert_eq!(stopped(&silent, Duration::from_millis(1)), Some(143));
+    // Who tries again is stopped between the rounds as well: the server asks for patience for ever.
+    let full = Impostor::refusing(usize::MAX, "53300", b"too many", 0);
+    let full = settings(&format!("postgres://127.0.0.1:{}/d?sslmode=disable", full.port));
+    assert_eq!(stopped(&full, Duration::from_millis(300)), Some(143));
 }
 
 #[test]

@@ -336,6 +336,108 @@ fn image_is_entered_read_only() -> bool {
     Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success())
 }
 
+/// A copy of the scripts in a folder of its own, where cargo and the programs around it are what a test makes of them, and
+/// nothing else of this machine is found but the plainest tools.
+struct Workshop(tempfile::TempDir);
+
+impl Workshop {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workshop = Self(folder);
+        for made in ["scripts", "bin", "target/tools/bin"] {
+            std::fs::create_dir_all(workshop.path(made)).expect("a folder");
+        }
+        for script in ["need", "try", "test", "package"] {
+            let to = workshop.path(&format!("scripts/{script}"));
+            std::fs::copy(root().join("scripts").join(script), to).expect("a copy");
+        }
+        for name in
+            ["bash", "cat", "chmod", "cp", "date", "dirname", "env", "id", "mkdir", "readlink", "rm", "sed", "tail"]
+        {
+            let found =
+                ["/usr/bin", "/bin"].iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+            let found = found.unwrap_or_else(|| panic!("no {name} on this machine"));
+            std::os::unix::fs::symlink(found, workshop.path(&format!("bin/{name}"))).expect("a link");
+        }
+        for name in ["cc", "pgbouncer", "initdb", "postgres"] {
+            workshop.program(&format!("bin/{name}"), "exit 0");
+        }
+        for name in ["kubernetes-validate", "hadolint"] {
+            workshop.program(&format!("target/tools/bin/{name}"), "exit 0");
+        }
+        // cargo, as far as the scripts use it: it builds where the variable says.
+        workshop.program(
+            "bin/cargo",
+            r#"built=${CARGO_TARGET_DIR:-target}
+            case "$1" in
+              build | run) mkdir -p "$built/release"
+                printf '#!/bin/sh\necho "healer $*"\n' >"$built/release/healer"; chmod 755 "$built/release/healer" ;;
+            esac
+            case "$1" in
+              run) while [ "$1" != -- ]; do shift; [ "$#" -gt 0 ] || exit 0; done; shift; exec "$built/release/healer" "$@" ;;
+              deb) mkdir -p target/debian; : >target/debian/healer.deb; echo target/debian/healer.deb ;;
+              install) echo "no network" >&2; exit 101 ;;
+            esac"#,
+        );
+        workshop
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        std::fs::write(self.path(name), format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o755)).expect("changed");
+    }
+
+    /// Runs a script without HOME, as init systems and containers start things; what it printed and said.
+    fn run(&self, words: &[&str], variables: &[(&str, &Path)]) -> (String, String) {
+        let output = Command::new("/bin/bash")
+            .args(words)
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("PATH", self.path("bin"))
+            .env("HEALER_PG_BIN", self.path("bin"))
+            .envs(variables.iter().map(|(name, value)| (*name, value.as_os_str())))
+            .output()
+            .expect("bash");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (succeeded(&format!("{words:?}: {said}"), &output), said)
+    }
+}
+
+#[test]
+fn the_script_to_try_healer_runs_what_was_built_wherever_that_is() {
+    let workshop = Workshop::new();
+    for variables in [&[][..], &[("CARGO_TARGET_DIR", &*workshop.path("elsewhere"))]] {
+        assert_eq!(workshop.run(&["scripts/try"], variables).0, "healer --sandbox heal --dry-run\n");
+        assert_eq!(workshop.run(&["scripts/try", "report"], variables).0, "healer --sandbox report\n");
+    }
+}
+
+#[test]
+fn the_package_is_made_without_a_home_and_checked_only_where_it_can_be_made() {
+    let workshop = Workshop::new();
+    let checked = workshop.path("checked");
+    std::fs::rename(workshop.path("scripts/package"), workshop.path("scripts/true-package")).expect("moved");
+    workshop.program("scripts/package", &format!("[ \"$1\" = --check ] && : >'{}'", checked.display()));
+    // Programs that this machine's cargo has installed are not looked for yet.
+    let nowhere = workshop.path("nowhere");
+    let bare = [("CARGO_HOME", &*nowhere)];
+    let (_, said) = workshop.run(&["scripts/test"], &bare);
+    assert!(said.contains("no dpkg-deb") && said.contains("the Debian package was not checked"), "{said}");
+    workshop.program("bin/dpkg-deb", "exit 0");
+    let (_, said) = workshop.run(&["scripts/test"], &bare);
+    assert!(said.contains("cannot be installed") && said.contains("the Debian package was not checked"), "{said}");
+    assert!(!checked.exists());
+    workshop.program("bin/cargo-deb", "exit 0");
+    let (_, said) = workshop.run(&["scripts/test"], &[]);
+    assert!(checked.exists() && !said.contains("not checked"), "{said}");
+    let (made, _) = workshop.run(&["scripts/true-package"], &[]);
+    assert!(made.ends_with("/target/debian/healer.deb\n"), "{made}");
+}
+
 /// Whether this process may change its root.
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")

@@ -605,3 +605,51 @@ fn the_pass_foretells_stores_and_tells_and_its_dry_run_does_only_the_last() {
     assert!(recommended.contains("creeping will exceed its time limit"), "{recommended}");
     assert_eq!(report(&database)["jobs"][0]["job"], "creeping");
 }
+
+#[test]
+fn what_could_not_be_read_stays_as_it_was_last_foretold_and_learned() {
+    let database = ready(Shape::Minimal);
+    database.run(&runs("creeping", 90, 30, "60000 * exp(0.2 * e) * power(1.03, greatest(i - 55, 0))"));
+    database.run(&runs("steady", 60, 30, "20000 * exp(0.3 * e)"));
+    foretell(&database);
+    database.run("UPDATE healer.outlook SET made_at = made_at - interval '2 hours'");
+    let stored = "SELECT string_agg(subject, ' ' ORDER BY subject) FROM healer.outlook WHERE kind = 'job'";
+    let learned = "SELECT value FROM healer.setting WHERE name = 'forecast_knowledge'";
+    let open = "SELECT count(*) FROM healer.forecast WHERE settled_at IS NULL AND kind = 'job'";
+    let before = [stored, learned, open].map(|sql| database.value(sql));
+    assert_eq!(before[0].as_deref(), Some("creeping steady"));
+
+    database.run("ALTER TABLE healer.job_run RENAME COLUMN job TO renamed");
+    let (outlook, _) = foretell(&database);
+    let failed = check(&outlook, outlook::JOBS);
+    assert!(failed.status == Status::Unknown && failed.incomplete, "{failed:?}");
+    assert_eq!([stored, learned, open].map(|sql| database.value(sql)), before);
+    let told = report(&database);
+    assert_eq!(told["jobs"].as_array().map(Vec::len), Some(2), "{told:#}");
+    assert!(told["ageSeconds"].as_i64() >= Some(7_200), "{told:#}");
+    assert!(told["notes"].to_string().contains("could not be read since"), "{told:#}");
+    Healer::on(&database, &["report", "forecast", "--fail-on", "warning"]).run().expect(4);
+
+    // Read again, a job that is gone goes.
+    database.run(
+        "ALTER TABLE healer.job_run RENAME COLUMN renamed TO job; DELETE FROM healer.job_run WHERE job = 'steady'",
+    );
+    foretell(&database);
+    assert_eq!(database.value(stored).as_deref(), Some("creeping"));
+    assert_eq!(report(&database)["notes"], serde_json::json!([]));
+}
+
+#[test]
+fn resources_that_could_not_be_read_stay_as_they_were_last_foretold() {
+    let database = ready(Shape::Minimal);
+    foretell(&database);
+    let stored = "SELECT count(*) FROM healer.outlook WHERE kind = 'resource'";
+    let before = database.value(stored);
+    assert!(before.as_deref() > Some("0"), "{before:?}");
+    // The pass notes a sample of each resource after it: that fails as well, and the outlook is stored by then.
+    database.run("ALTER TABLE healer.resource_sample RENAME TO gone");
+    let outlook = detect(&database);
+    assert!(check(&outlook, outlook::RESOURCES).incomplete);
+    Healer::on(&database, &["optimize", "performance"]).run();
+    assert_eq!(database.value(stored), before);
+}

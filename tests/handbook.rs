@@ -132,22 +132,47 @@ impl Ground {
             let done = self.database.client().batch_execute(&block.text);
             return done.map_err(|error| format!("{place}: {error:?}\n{}", block.text));
         }
-        let output = Command::new("/bin/sh")
-            .args(["-e", "-c", &block.text])
+        let output = self.shell(&block.text);
+        let nothing = self.found_nothing();
+        if output.status.code() == Some(block.exit) && nothing.is_empty() {
+            return Ok(());
+        }
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let nothing = nothing.replace('\n', "\nfound nothing: ");
+        Err(format!(
+            "{place}: {}\n{}\nstdout: {stdout}\nstderr: {stderr}\nfound nothing: {nothing}",
+            output.status, block.text
+        ))
+    }
+
+    /// What a shell makes of a text, in the folder of the reader.
+    fn shell(&self, text: &str) -> std::process::Output {
+        Command::new("/bin/sh")
+            .args(["-e", "-c", &format!("{FINDERS}\n{text}")])
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("PATH", format!("{}/bin:{}", self.folder.path().display(), std::env::var("PATH").unwrap_or_default()))
             .env("DATABASE_URL", self.database.url())
+            .env("FOUND_NOTHING", self.folder.path().join("found-nothing"))
             .output()
-            .expect("a shell");
-        if output.status.code() == Some(block.exit) {
-            return Ok(());
-        }
-        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Err(format!("{place}: {}\n{}\nstdout: {stdout}\nstderr: {stderr}", output.status, block.text))
+            .expect("a shell")
+    }
+
+    /// What was looked for since the last time, and was not there.
+    fn found_nothing(&self) -> String {
+        let path = self.folder.path().join("found-nothing");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let _ = std::fs::remove_file(&path);
+        text
     }
 }
+
+/// `grep` and `sed` that note when they find nothing: in the middle of a pipe their exit code is lost, and `sed` has none.
+const FINDERS: &str = r#"
+grep() { command grep "$@" || { echo "grep $*" >>"$FOUND_NOTHING"; return 1; }; }
+sed() { sed_found=$(command sed "$@"); [ -n "$sed_found" ] || echo "sed $*" >>"$FOUND_NOTHING"; printf '%s\n' "$sed_found"; }
+"#;
 
 #[test]
 fn every_block_of_the_handbook_runs_or_tells_why_not() {
@@ -182,6 +207,55 @@ fn every_block_of_the_handbook_runs_or_tells_why_not() {
     eprintln!("{ran} blocks were run; not run:\n{}", left.join("\n"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(ran >= 20, "only {ran} blocks were run");
+}
+
+#[test]
+fn a_command_of_the_handbook_that_finds_nothing_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ground = Ground { database: TestDb::new(Shape::Minimal), folder };
+    for text in ["echo a | grep b | head -n 1", "found=$(echo a | sed -n 's/b//p' | head -n 1)"] {
+        ground.shell(text);
+        assert!(!ground.found_nothing().is_empty(), "{text}");
+    }
+    ground.shell("echo a | grep a; echo a | sed -n 's/a/b/p'");
+    assert_eq!(ground.found_nothing(), "");
+}
+
+/// Where healer can read everything and act on nothing, or not even read.
+const BROKEN: [&str; 5] = [
+    "DROP SCHEMA healer CASCADE",
+    "ALTER VIEW public.content_metadata RENAME TO posts",
+    "COMMENT ON SCHEMA healer IS 'healer schema 0'",
+    "ALTER DATABASE this_database SET default_transaction_read_only = on",
+    "ALTER VIEW public.content_metadata RENAME decision_id TO name",
+];
+
+#[test]
+fn every_gate_of_the_page_on_ci_is_shut_where_healer_cannot_act() {
+    let page = read("docs/ci.md");
+    // The steps of the two CIs, and the blocks of the page, up to the part that is about the schema.
+    let of_ci = regex::Regex::new(r"(?m)^\s*(?:run: |- )(healer doctor.*)$").unwrap();
+    let mut gates: Vec<String> = of_ci.captures_iter(&page).map(|found| found[1].to_owned()).collect();
+    assert_eq!(gates.len(), 2, "{gates:?}");
+    let blocks = blocks("docs/ci.md");
+    gates.extend(blocks.into_iter().map(|block| block.text).filter(|text| text.contains("healer doctor")));
+    assert!(gates.len() >= 4, "{gates:?}");
+    let whole = Ground::new();
+    for gate in &gates {
+        let output = whole.shell(gate);
+        assert!(output.status.success(), "{gate}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    for edit in BROKEN {
+        let ground = Ground::new();
+        ground.database.run(&edit.replace("this_database", ground.database.name()));
+        for gate in &gates {
+            let output = ground.shell(gate);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(!output.status.success(), "{edit}: {gate}: {said}");
+        }
+        let document = Healer::on(&ground.database, &["doctor", "--format", "json"]).run().json();
+        assert_eq!(document["status"], "failed", "{edit}: {document}");
+    }
 }
 
 /// Whether healer takes these arguments. Values that a reader fills in stand in capitals.

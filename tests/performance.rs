@@ -722,3 +722,182 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         assert!(run.json["error"]["message"].to_string().contains(name), "{:#}", run.json);
     }
 }
+
+/// Short waits for locks: what is locked here stays locked.
+const SHORT: &str = "[database]\nlock_timeout = \"1s\"\n";
+
+#[test]
+fn sequences_that_could_not_be_read_are_unknown_and_an_alert_about_one_stays_open() {
+    let (database, healer) = ready(Shape::Minimal);
+    let healer = healer.with_config(SHORT);
+    database.run("CREATE SEQUENCE public.nearly_out AS int; SELECT setval('public.nearly_out', 2000000000)");
+    let open =
+        "SELECT count(*) FROM healer.alert WHERE key = 'sequence-exhausted:public.nearly_out' AND resolved_at IS NULL";
+    assert_eq!(optimize(&healer, &[]).exits(0).check("hygiene")["status"], "critical");
+    assert_eq!(database.value(open).as_deref(), Some("1"));
+    // Somebody changes it in a transaction that does not end: its value cannot be asked for.
+    let mut other = database.client();
+    other.batch_execute("BEGIN; ALTER SEQUENCE public.nearly_out CACHE 2").expect("locked");
+    let run = optimize(&healer, &[]).exits(3);
+    let check = run.check("hygiene");
+    assert_eq!((&check["status"], &check["found"]), (&json!("unknown"), &Value::Null), "{check:#}");
+    assert!(run.words("hygiene").contains("optimize/sequences failed"), "{}", run.words("hygiene"));
+    assert!(run.words("hygiene").contains("tables and"), "the rest is told: {}", run.words("hygiene"));
+    assert_eq!(database.value(open).as_deref(), Some("1"), "nobody saw that it is over");
+    other.batch_execute("ROLLBACK; DROP SEQUENCE public.nearly_out").expect("dropped");
+    assert_eq!(optimize(&healer, &[]).exits(0).check("hygiene")["status"], "ok");
+    assert_eq!(database.value(open).as_deref(), Some("0"));
+}
+
+#[test]
+fn sizes_that_could_not_be_read_are_unknown_and_all_else_is_told() {
+    let (database, healer) = ready(Shape::Minimal);
+    let healer = healer.with_config(SHORT);
+    database.run("CREATE TABLE public.held (id int)");
+    let mut other = database.client();
+    other.batch_execute("BEGIN; LOCK TABLE public.held IN ACCESS EXCLUSIVE MODE").expect("locked");
+    let run = optimize(&healer, &["--dry-run"]).exits(3);
+    assert_eq!(run.check("resources")["status"], "unknown");
+    let words = run.words("resources");
+    assert!(words.contains("the sizes of tables could not be read") && words.contains("connections used"), "{words}");
+    other.batch_execute("ROLLBACK").expect("let go");
+    assert_eq!(optimize(&healer, &["--dry-run"]).exits(0).check("resources")["status"], "ok");
+}
+
+#[test]
+fn where_a_source_of_rate_limits_cannot_be_asked_there_is_no_figure_of_them() {
+    let database = TestDb::new(Shape::Minimal);
+    database.run(
+        "INSERT INTO public.content_metadata (decision_id, decision_type, content, status, created_at, updated_at, scheduled_at, posted_at)
+         SELECT 'p' || n, 'single', 'x', 'posted', now() - interval '9 hours', now() - interval '2 hours',
+                now() - interval '130 minutes', now() - interval '2 hours' FROM generate_series(1, 30) AS n;
+         INSERT INTO public.system_events (event_type, event_data, created_at)
+         SELECT 'EXECUTOR_RATE_LIMIT_HIT', '{}', now() - interval '1 hour' FROM generate_series(1, 60);
+         ALTER TABLE public.system_events RENAME TO events_below;
+         CREATE VIEW public.system_events AS
+         SELECT e.event_type, e.created_at,
+                CASE WHEN e.event_type = 'error_odd' THEN to_jsonb(1 / (length(e.event_type) - 9)) ELSE e.event_data END AS event_data
+           FROM public.events_below e",
+    );
+    let healer = Healer::on(&database);
+    let run = optimize(&healer, &["--dry-run"]).exits(0);
+    assert_eq!(run.json["metrics"]["postingEfficiency"]["rateLimitHits"], 60, "{:#}", run.json["posting"]);
+    // One event that cannot be read: what the events tell is not known, and the posts tell of no hit at all.
+    database.run(
+        "INSERT INTO public.events_below (event_type, created_at) VALUES ('error_odd', now() - interval '1 hour')",
+    );
+    let run = optimize(&healer, &["--dry-run"]).exits(3);
+    let posting = &run.json["metrics"]["postingEfficiency"];
+    assert_eq!((&posting["rateLimitHits"], &posting["successRate"]), (&Value::Null, &json!(1.0)), "{posting:#}");
+    assert_eq!(run.check("posting")["status"], "unknown");
+    let words = run.words("posting");
+    assert!(words.contains("rate-limit hits by the events could not be counted"), "{words}");
+    assert!(words.contains("30 of 30 finished posts"), "{words}");
+}
+
+#[test]
+fn sequences_that_hide_how_full_they_are_are_counted() {
+    let (database, _) = ready(Shape::Minimal);
+    database.run(
+        "CREATE SEQUENCE public.nearly_out AS int; SELECT setval('public.nearly_out', 2000000000);
+         CREATE SEQUENCE public.never_used; GRANT SELECT ON SEQUENCE public.never_used TO PUBLIC;
+         CREATE SCHEMA closed; CREATE TABLE closed.rows (id int GENERATED ALWAYS AS IDENTITY)",
+    );
+    let healer = guest(&database, "sequences_guest");
+    let run = optimize(&healer, &["--dry-run"]).exits(0);
+    let words = run.words("hygiene");
+    assert!(words.contains("sequences hide from this role how full they are"), "{words}");
+    let (number, _) = words.split_once(" sequences hide").expect("a number");
+    let number: i64 = number.rsplit([' ', '\n']).next().and_then(|n| n.parse().ok()).expect("a number");
+    let hidden = database.value(
+        "SELECT count(*) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+          WHERE c.relnamespace IN ('public'::regnamespace, 'closed'::regnamespace)
+            AND NOT has_sequence_privilege('sequences_guest', s.seqrelid, 'SELECT')",
+    );
+    assert_eq!(Some(number.to_string()), hidden, "one that was never used hides nothing: {words}");
+    forget(&database, "sequences_guest");
+}
+
+#[test]
+fn the_least_roles_see_how_full_sequences_are() {
+    let (database, _) = ready(Shape::Minimal);
+    database.run("CREATE SEQUENCE public.nearly_out AS int; SELECT setval('public.nearly_out', 2061584400)");
+    // Roles belong to the server: these are this test's own.
+    let roles = include_str!("../sql/roles.sql").replace("healer_", "full_sequences_");
+    database.run(&roles);
+    for role in ["full_sequences_look", "full_sequences_optimize"] {
+        let run = optimize(&Healer::at(database.url_as(role)), &["--dry-run"]).exits(0);
+        let words = run.words("hygiene");
+        assert!(words.contains("sequence public.nearly_out has used 96 % of its integer range"), "{role}: {words}");
+        assert!(!words.contains("hide from this role"), "{role}: {words}");
+    }
+    for role in ["full_sequences_look", "full_sequences_optimize", "full_sequences_heal"] {
+        forget(&database, role);
+    }
+}
+
+#[test]
+fn what_the_jobs_say_leaves_without_their_secrets() {
+    let (database, healer) = ready(Shape::Full);
+    let said = "login as postgres://bot:hunter2@db.internal/x failed for jane@example.org, token=abc123def";
+    database.run(&noted("slow", 60, "5 minutes", "4 hours", "400000 + n * 100"));
+    database.run(&format!(
+        "INSERT INTO public.system_events (event_type, event_data, severity)
+         VALUES ('error_job', jsonb_build_object('component', 'slow', 'error_message', '{said}'), 'error');
+         INSERT INTO healer.job_run (job, status, at, error, source) VALUES ('slow', 'failure', now() - interval '1 minute', '{said}', 'pass');
+         INSERT INTO public.job_heartbeats (job_name, last_run_status, consecutive_failures, last_error, last_success, updated_at) VALUES
+           ('failing', 'failure', 12, '{said}', now() - interval '1 minute', now()),
+           ('failed once', 'failure', 1, '{said}', now() - interval '1 minute', now()),
+           ('skipped', 'skipped', 0, 'memory 94 % used: {said}', now() - interval '1 day', now())"
+    ));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_string_lossy().into_owned();
+    let run = optimize(&healer, &["--dry-run", "--dossier", &path]);
+    assert_eq!(run.json["metrics"]["resourceUsage"]["memoryPressure"], 0.94, "{:#}", run.json["metrics"]);
+    let page = std::fs::read_to_string(folder.path().join("slow.md")).expect("a page");
+    assert_eq!(page.matches("login as postgres://").count(), 2, "the event and the run: {page}");
+    let beats = healer.heal(&["--dry-run"]);
+    let words = beats.words("job-heartbeats");
+    assert_eq!(words.matches("login as postgres://").count(), 3, "{words}");
+    for text in [&run.json.to_string(), &page, &beats.json.to_string()] {
+        for secret in ["hunter2", "jane", "abc123def"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_query_that_was_not_noted_last_time_is_not_told_as_run_since() {
+    let database = TestDb::new(Shape::Minimal);
+    if !counts_queries(&database) {
+        return;
+    }
+    let healer = Healer::on(&database).init().with_config("[optimize.performance.queries]\ntop = 100\n");
+    // A version that does not tell when a query was entered.
+    database.run("CREATE EXTENSION pg_stat_statements VERSION '1.9'");
+    for _ in 0..50 {
+        database.run("SELECT count(*) AS old_one FROM public.content_metadata");
+    }
+    let first = optimize(&healer, &[]).exits(0);
+    assert_eq!(first.json["queries"]["complete"], true);
+    let read = database.value("SELECT count(DISTINCT (query_id, user_id, toplevel)) FROM healer.query_sample");
+    assert_eq!(database.value("SELECT count(*) FROM healer.query_sample"), read, "each is noted");
+    // As where there are more than are read: only some were noted, and the old one was not.
+    database.run(
+        "DELETE FROM healer.query_sample WHERE query LIKE '%old_one%';
+         UPDATE healer.performance_sample SET body = jsonb_set(body, '{queries,complete}', 'false')",
+    );
+    database.run("SELECT count(*) AS old_one FROM public.content_metadata");
+    let calls = |run: &Run| -> Vec<i64> {
+        let top = run.json["queries"]["top"].as_array().cloned().unwrap_or_default();
+        let ours =
+            top.iter().filter(|query| query["query"].as_str().is_some_and(|text| text.contains("AS old_one FROM")));
+        ours.filter_map(|query| query["calls"].as_i64()).collect()
+    };
+    let second = optimize(&healer, &[]).exits(0);
+    assert_eq!(calls(&second), [0_i64; 0], "51 calls since the server began, and nobody knows how many since");
+    let words = second.words("queries");
+    assert!(words.contains("were not among those noted last time"), "{words}");
+    database.run("SELECT count(*) AS old_one FROM public.content_metadata");
+    assert_eq!(calls(&optimize(&healer, &[]).exits(0)), [1], "from then on it is known");
+}

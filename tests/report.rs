@@ -633,3 +633,109 @@ fn a_nagios_line_has_the_figures_of_the_checks() {
     assert_eq!(ran.code, Some(2));
     assert_eq!(ran.stdout.lines().count(), 1);
 }
+
+#[test]
+fn a_report_of_performance_is_not_well_where_a_check_of_the_last_run_was_not() {
+    let database = TestDb::new(Shape::Minimal);
+    Healer::on(&database, &["init"]).run().expect(0);
+    let watched = ["report", "performance", "--nagios", "--fail-on", "warning"];
+    Healer::on(&database, &["optimize", "performance"]).run().expect(0);
+    let well = Healer::on(&database, &watched).run().expect(0);
+    assert!(well.stdout.starts_with("HEALER OK - "), "what has no source is no news: {}", well.stdout);
+    database.run(
+        "INSERT INTO public.content_metadata (decision_id, content, status, created_at, updated_at, scheduled_at, posted_at)
+         SELECT 'p' || n, 'x', CASE WHEN n <= 8 THEN 'posted' ELSE 'failed' END, now() - interval '9 hours', now() - interval '2 hours',
+                now() - interval '2 hours', CASE WHEN n <= 8 THEN now() - interval '2 hours' END FROM generate_series(1, 20) AS n",
+    );
+    Healer::on(&database, &["optimize", "performance"]).run().expect(0);
+    let ran = Healer::on(&database, &watched).run().expect(1);
+    assert!(ran.stdout.starts_with("HEALER WARNING - warning at the last run: posting;"), "{}", ran.stdout);
+    Healer::on(&database, &["report", "performance", "--fail-on", "warning"]).run().expect(4);
+    let ran = Healer::on(&database, &["report", "performance", "--quiet"]).run().expect(0);
+    assert!(ran.stdout.contains("posting"), "{}", ran.stdout);
+    let told = Healer::on(&database, &["report", "performance", "--format", "json"]).run().expect(0).json();
+    let posting = told["checks"].as_array().and_then(|checks| checks.iter().find(|check| check["name"] == "posting"));
+    assert_eq!(posting.map(|check| &check["status"]), Some(&json!("warning")), "{told:#}");
+    let text = Healer::on(&database, &["report", "performance"]).run().expect(0).stdout;
+    assert!(text.contains("warning: posting: 40 % of 20 finished posts"), "{text}");
+    let whole = Healer::on(&database, &["report", "--format", "json"]).run().json();
+    assert!(whole["verdict"].as_str().is_some_and(|line| line.contains("look at performance")), "{whole:#}");
+    // Checks that were well in the run before, and that a query kept from being measured in the last one.
+    database.run("CREATE SEQUENCE public.held");
+    let mut other = database.client();
+    other.batch_execute("BEGIN; ALTER SEQUENCE public.held CACHE 2").expect("locked");
+    Healer::on(&database, &["optimize", "performance"]).run().expect(3);
+    other.batch_execute("ROLLBACK").expect("let go");
+    let ran = Healer::on(&database, &watched).run().expect(3);
+    let words = "warning at the last run: posting, not measured at the last run: capacity-forecast, hygiene;";
+    assert!(ran.stdout.starts_with(&format!("HEALER UNKNOWN - {words}")), "{}", ran.stdout);
+}
+
+#[test]
+fn a_report_of_content_is_not_well_where_an_earlier_change_did_harm() {
+    let database = TestDb::new(Shape::Minimal);
+    Healer::on(&database, &["init"]).run().expect(0);
+    let ran = |checks: &Value| {
+        database.run(&format!(
+            "INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, checks)
+             VALUES ('optimize-content', 'optimize content', 'x', clock_timestamp(), clock_timestamp(), 'ok', 0, '{checks}')"
+        ));
+    };
+    database.run("INSERT INTO healer.content_weights (generators) VALUES ('{\"coach\": 0.6, \"poet\": 0.4}')");
+    let watched = ["report", "content", "--nagios"];
+    ran(&json!([{ "name": "earlier-changes", "status": "ok", "found": 0, "summary": "none did harm" }]));
+    assert!(Healer::on(&database, &watched).run().expect(0).stdout.starts_with("HEALER OK - "));
+    let harmed = "run 12: the change of generators HARMED: healer undo 12 takes it back";
+    ran(&json!([{ "name": "earlier-changes", "status": "warning", "found": 1, "summary": harmed }]));
+    let told = Healer::on(&database, &watched).run().expect(1);
+    assert!(told.stdout.starts_with("HEALER WARNING - warning at the last run: earlier-changes;"), "{}", told.stdout);
+    let text = Healer::on(&database, &["report", "content"]).run().expect(0).stdout;
+    assert!(text.replace("\n  ", " ").contains(harmed), "{text}");
+    // The change was taken back, and the next run says so.
+    ran(&json!([{ "name": "generators", "status": "ok", "found": 0, "summary": "no change" }]));
+    Healer::on(&database, &watched).run().expect(0);
+}
+
+#[test]
+fn a_report_of_errors_is_not_well_where_its_pass_could_not_read_or_found_too_many() {
+    let database = TestDb::new(Shape::Minimal);
+    Healer::on(&database, &["init"]).run().expect(0);
+    database.run("INSERT INTO healer.setting (name, value) VALUES ('error_analysis', '{\"system_health\": 95}')");
+    let told = |exit_code: i32, check: &Value| {
+        database.run(&format!(
+            "INSERT INTO healer.run (pass, command, version, started_at, finished_at, status, exit_code, checks)
+             VALUES ('analyze-errors', 'analyze-errors', 'x', clock_timestamp(), clock_timestamp(), 'ok', {exit_code}, '[{check}]')"
+        ));
+        Healer::on(&database, &["report", "errors", "--nagios"]).run()
+    };
+    let sources = |status: &str| json!({ "name": "error-sources", "status": status, "found": null, "summary": "x" });
+    assert!(told(0, &sources("ok")).expect(0).stdout.starts_with("HEALER OK - 0 errors"));
+    assert!(told(0, &sources("unknown")).expect(0).stdout.starts_with("HEALER OK - "), "there is no source");
+    let unread = told(3, &sources("unknown")).expect(3).stdout;
+    assert!(unread.starts_with("HEALER UNKNOWN - not measured at the last run: error-sources;"), "{unread}");
+    let many = json!({ "name": "error-frequency", "status": "warning", "found": 1, "summary": "x" });
+    let many = told(0, &many).expect(1).stdout;
+    assert!(many.starts_with("HEALER WARNING - warning at the last run: error-frequency;"), "{many}");
+}
+
+#[test]
+fn open_alerts_are_counted_all_however_few_are_listed() {
+    let database = TestDb::new(Shape::Minimal);
+    Healer::on(&database, &["init"]).run().expect(0);
+    let open = |severity: &str| -> String {
+        let text = Healer::on(&database, &["report", "--format", "prometheus"]).run().stdout;
+        let name = format!("healer_alerts_open{{severity=\"{severity}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{name}: {text}")).to_owned()
+    };
+    assert_eq!(["critical", "error", "warning", "info"].map(open), ["0"; 4]);
+    database.run(
+        "INSERT INTO healer.alert (fingerprint, pass, key, severity, title, detail, next_step, opened_at, last_seen, resolved_at)
+         SELECT severity || n, 'heal', severity || n, severity, 'x', 'x', 'x', now() - interval '1 hour', now(), NULL
+           FROM (VALUES ('critical', 20), ('warning', 15), ('info', 2)) AS v (severity, many) CROSS JOIN generate_series(1, many) AS n
+         UNION ALL SELECT 'over', 'heal', 'over', 'warning', 'x', 'x', 'x', now() - interval '1 hour', now(), now()",
+    );
+    assert_eq!(["critical", "error", "warning", "info"].map(open), ["20", "0", "15", "2"]);
+    let told = Healer::on(&database, &["report", "--format", "json"]).run().json();
+    assert_eq!((&told["alertsTotal"], told["alerts"].as_array().map(Vec::len)), (&json!(37), Some(20)), "{told:#}");
+    assert!(told["verdict"].as_str().is_some_and(|line| line.starts_with("37 alerts open (20 grave)")), "{told:#}");
+}

@@ -13,6 +13,8 @@ use healer::sandbox::{Cluster, ClusterOptions, Sandbox, SandboxError, seed};
 use tempfile::TempDir;
 
 use crate::support::cluster::{Shape, TestDb, server};
+use crate::support::program::Healer;
+use crate::support::receiver::Receiver;
 
 /// Tells a copy of this test binary to use a server until it is killed, and in which folder.
 const HOLD: &str = "HEALER_TEST_HOLD";
@@ -417,4 +419,52 @@ fn its_tables_are_those_of_the_full_shape() {
     let (_, mut client) = filled();
     let found: String = client.query_one(columns, &[]).expect("columns").get(0);
     assert_eq!(TestDb::new(Shape::Full).value(columns), Some(found));
+}
+
+/// What a folder of a real system holds, and what is set there: none of it is meant for the sandbox.
+fn beside_a_real_system(receiver: &Receiver, arguments: &[&str]) -> Healer {
+    let real = "[posts]\ntable = \"the_real_posts\"\n[alerts]\nspool = \"spool\"\n
+        [alerts.channels.team]\nkind = \"slack\"\nurl_env = \"HOOK\"\n
+        [alerts.channels.watch]\nkind = \"healthchecks\"\npass = \"heal\"\nurl_env = \"WATCH\"\n";
+    let mut healer = Healer::bare(arguments).config(real);
+    for (name, value) in [
+        ("DATABASE_URL", "postgres://postgres:sesame@127.0.0.1:1/real"),
+        ("DATABASE_DIRECT_URL", "postgres://postgres:sesame@127.0.0.1:1/real"),
+        ("PGOPTIONS", "-c default_transaction_read_only=on"),
+        ("PGTARGETSESSIONATTRS", "standby"),
+        ("PGREQUIREAUTH", "scram-sha-256"),
+        ("PGSERVICE", "real"),
+        ("PGHOSTADDR", "127.0.0.1"),
+        ("PATH", &std::env::var("PATH").unwrap_or_default()),
+        ("HEALER_PG_BIN", &std::env::var("HEALER_PG_BIN").unwrap_or_default()),
+        ("HOOK", &receiver.url("/services/T0/B0/real")),
+        ("WATCH", &receiver.url("/7f3c9f0e-2d5b-4a55-9d0a-0f6ad4b3a1c2")),
+    ] {
+        if !value.is_empty() {
+            healer = healer.env(name, value);
+        }
+    }
+    healer
+}
+
+#[test]
+fn nothing_of_the_real_system_reaches_the_sandbox_and_nobody_hears_of_its_faults() {
+    let dir = folder();
+    let receiver = Receiver::new(200, |_| Ok(()));
+    let sandbox = format!("--sandbox={}", dir.path().join("sandbox").display());
+    let run = |arguments: &[&str]| beside_a_real_system(&receiver, &[&[sandbox.as_str()], arguments].concat());
+    // What is planted is found and healed, on the sandbox's own tables; held posts make it 3.
+    let document = run(&["heal", "--format", "json"]).run().expect(3).json();
+    assert!(document["counts"]["applied"].as_i64().is_some_and(|applied| applied > 0), "{document}");
+    let doctor = run(&["doctor"]).run().expect(0);
+    assert!(doctor.stdout.contains("the sandbox reads no file but that of --config"), "{}", doctor.stdout);
+    assert!(!doctor.stdout.contains("alert channel"), "{}", doctor.stdout);
+    // The file that is named counts, but for its channels.
+    let named = run(&["heal", "--dry-run", "--config", "healer.toml"]).run().expect(78);
+    assert!(named.stderr.contains("the_real_posts"), "{}", named.stderr);
+    run(&["heal", "--config", "healer.toml"]).run().expect(78);
+    let tried = run(&["report", "--test-alert", "team", "--config", "healer.toml"]).run().expect(2);
+    assert!(tried.stderr.contains("the sandbox tells nobody"), "{}", tried.stderr);
+    assert!(receiver.take().is_empty(), "somebody was told");
+    assert!(!dir.path().join("spool").exists());
 }

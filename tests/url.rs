@@ -130,6 +130,29 @@ fn a_url_in_the_place_of_a_path_is_refused_without_being_repeated() {
 }
 
 #[test]
+fn a_path_with_an_at_sign_in_it_is_a_path_where_something_is_there() {
+    let world = World::new();
+    let path = world.file("healer@prod.service/url", "postgres://u@h/d\n", 0o600);
+    let settings = world.look(|around| resolve(Some(&path), around)).unwrap();
+    assert_eq!(settings.display_target(), "h:5432/d as u");
+    assert!(settings.source.to_string().ends_with("healer@prod.service/url"), "{}", settings.source);
+    let world = world.with("DATABASE_URL_FILE", path.to_str().unwrap());
+    assert!(world.resolve().is_ok());
+    // What is there and cannot be read is named too.
+    let folder = path.parent().unwrap();
+    let error = world.look(|around| resolve(Some(folder), around)).unwrap_err();
+    assert!(error.to_string().contains("healer@prod.service: cannot be read"), "{error}");
+    // Where nothing is it may be a password, and is not repeated.
+    let result = world.look(|around| resolve(Some(&folder.join("se@same")), around));
+    assert!(matches!(result, Err(UrlError::FileIsUrl { .. })) && !output(&result).contains("same"));
+    // So it is with the folder of a socket.
+    let folder = folder.to_str().unwrap().to_owned();
+    assert_eq!(world.parse(&format!("host={folder} dbname=d")).unwrap().hosts[0].place, Place::Socket(folder.into()));
+    let result = world.parse("host=/nowhere/se@same dbname=d");
+    assert!(result.is_err() && !output(&result).contains("same"));
+}
+
+#[test]
 fn wrappings_of_editors_and_shells_are_taken_off() {
     for text in [
         "postgres://u:p%40ss@h:6000/d",
@@ -208,10 +231,14 @@ fn hosts_are_names_addresses_lists_and_sockets() {
         "postgres://h:70000/d",
         "postgres://::1/d",
         "postgres://[::1/d",
+        "postgres://[fe80::1%25eth0]/d",
+        "host=h,fe80::1%eth0",
         "postgres://a<b/d",
     ] {
         assert_eq!(refused(text).exit_code(), 78);
     }
+    // The driver would dial the address without it, which leads nowhere.
+    assert!(refused("postgres://[fe80::1%25eth0]/d").to_string().contains("has a zone"));
 }
 
 #[test]
@@ -247,6 +274,81 @@ fn tls_is_required_of_other_machines_and_preferred_on_this_one() {
     let world = World::new();
     let root = world.file(".postgresql/root.crt", "", 0o600);
     assert_eq!(world.parse("postgres://h/d").unwrap().ssl_root_cert, Some(RootCert::Path(root)));
+}
+
+#[test]
+fn what_the_url_says_of_tls_in_other_words_counts_before_the_environment() {
+    for (text, variable, mode) in [
+        ("postgres://h/d?ssl=true", "disable", SslMode::Require),
+        ("postgres://h/d?ssl=true", "prefer", SslMode::Require),
+        ("postgres://h/d?ssl=false", "verify-full", SslMode::Disable),
+        ("postgres://h/d?sslaccept=strict", "disable", SslMode::VerifyFull),
+        ("postgres://h/d?sslaccept=strict", "prefer", SslMode::VerifyFull),
+        ("postgres://h/d?sslaccept=strict", "require", SslMode::VerifyFull),
+        ("postgres://h/d?ssl=true&sslaccept=strict", "disable", SslMode::VerifyFull),
+        ("postgres://h/d?sslmode=require&sslaccept=strict", "disable", SslMode::VerifyFull),
+        ("postgres://localhost/d?requiressl=1", "disable", SslMode::Require),
+        // These ask for nothing.
+        ("postgres://h/d?sslaccept=accept_invalid_certs", "verify-full", SslMode::VerifyFull),
+        ("postgres://h/d?requiressl=0", "verify-full", SslMode::VerifyFull),
+        ("postgres://h/d", "disable", SslMode::Disable),
+    ] {
+        let settings = World::new().with("PGSSLMODE", variable).parse(text).unwrap();
+        assert_eq!(settings.ssl_mode, mode, "{text} under PGSSLMODE={variable}");
+    }
+    for text in [
+        "postgres://h/d?sslmode=prefer&sslaccept=strict",
+        "postgres://h/d?sslmode=disable&sslaccept=strict",
+        "postgres://h/d?ssl=false&sslaccept=strict",
+    ] {
+        assert!(refused(text).to_string().contains("sslaccept: strict needs TLS"), "{text}");
+    }
+    for text in ["postgres://h/d?sslmode=disable&ssl=true", "postgres://h/d?ssl=true&sslmode=prefer"] {
+        assert!(refused(text).to_string().contains("ssl: asks for TLS"), "{text}");
+    }
+    assert!(refused("postgres://h/d?ssl=sesame").to_string().contains("must be true or false"));
+    assert!(refused("postgres://h/d?requiressl=yes").to_string().contains("must be 0 or 1"));
+
+    // The service file stands between the two.
+    let world = World::new().with("PGSSLMODE", "disable").with("PGSERVICE", "s");
+    world.file(".pg_service.conf", "[s]\nhost=h\nsslaccept=strict\n", 0o600);
+    assert_eq!(world.resolve().unwrap().ssl_mode, SslMode::VerifyFull);
+    assert_eq!(world.parse("dbname=d sslmode=require").unwrap().ssl_mode, SslMode::Require);
+    assert_eq!(world.parse("dbname=d ssl=false").unwrap().ssl_mode, SslMode::Disable);
+    let world = World::new().with("PGREQUIRESSL", "1");
+    assert_eq!(world.parse("postgres://localhost/d").unwrap().ssl_mode, SslMode::Require);
+    assert_eq!(world.parse("postgres://localhost/d?sslmode=disable").unwrap().ssl_mode, SslMode::Disable);
+}
+
+#[test]
+fn parameters_of_newer_versions_of_libpq_are_known() {
+    let settings = read(
+        "postgres://h/d?min_protocol_version=3.0&max_protocol_version=latest&sslkeylogfile=%2Fkeys\
+         &oauth_issuer=https%3A%2F%2Fissuer&oauth_client_id=me&oauth_client_secret=sesame&oauth_scope=all",
+    );
+    assert_eq!(settings.notes.len(), 6, "{:?}", settings.notes);
+    assert!(!output(&Ok(settings)).contains("sesame"));
+    for (text, words) in [
+        ("postgres://h/d?min_protocol_version=3.2", "version 3.0"),
+        ("postgres://h/d?scram_client_key=sesame", "by a password"),
+        ("postgres://h/d?scram_server_key=sesame", "by a password"),
+    ] {
+        let error = refused(text);
+        assert!(error.to_string().contains(words), "{text}: {error}");
+        assert!(!output(&Err(error)).contains("sesame"));
+    }
+    assert!(World::new().with("PGMINPROTOCOLVERSION", "3.2").parse("postgres://h/d").is_err());
+
+    let world = World::new();
+    let file = world.file("services", "[s]\nhost=there\n", 0o600);
+    let world = world.with("PGSERVICEFILE", "/nowhere");
+    let settings = world.parse(&format!("service=s servicefile={}", file.display())).unwrap();
+    assert_eq!(settings.display_target(), "there:5432/operator as operator");
+    let missing = world.parse("service=s servicefile=/nowhere/sesame");
+    assert!(missing.is_err() && !output(&missing).contains("sesame"));
+    let nested = world.file("nested", "[s]\nservicefile=other\n", 0o600);
+    let error = world.parse(&format!("service=s servicefile={}", nested.display())).unwrap_err();
+    assert!(error.to_string().contains("cannot name another"), "{error}");
 }
 
 #[test]
@@ -374,6 +476,8 @@ fn sharp_password() -> impl Strategy<Value = String> {
         " sslmode=",
         "?options=",
         "&ssl=",
+        " service=s servicefile=",
+        "?service=s&servicefile=",
     ]);
     prop::collection::vec((steering, rare), 1..6)
         .prop_map(|pieces| pieces.into_iter().flat_map(|(steering, rare)| [steering.to_owned(), rare]).collect())

@@ -8,7 +8,7 @@ SELECT w.now, w.passes, a.id, a.fingerprint, a.pass, a.key, a.check_name, a.seve
   FROM (SELECT clock_timestamp() AS now,
                jsonb_agg(jsonb_build_object('pass', p.pass,
                  'age_s', (SELECT extract(epoch FROM now() - r.finished_at)::bigint FROM healer.run r
-                            WHERE r.pass = p.pass AND r.exit_code IN (0, 3, 4) ORDER BY r.started_at DESC LIMIT 1),
+                            WHERE r.pass = p.pass AND r.status IN ('ok', 'partial') ORDER BY r.started_at DESC LIMIT 1),
                  'first_s', (SELECT extract(epoch FROM now() - r.started_at)::bigint FROM healer.run r
                               WHERE r.pass = p.pass ORDER BY r.started_at LIMIT 1))) AS passes
           FROM unnest($1::text[]) AS p (pass)) w

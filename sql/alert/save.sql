@@ -1,4 +1,5 @@
--- Enters alerts as a pass saw them: new ones, seen again, gone. What channels were told is not touched, but in new ones.
+-- Enters alerts as a pass saw them: new ones, seen again, gone. Of what channels were told the newer counts: another pass
+-- may have told them meanwhile, or a spool knows what the database does not.
 -- Parameters: $1 text a JSON array of alerts.
 -- Columns: id, pass, key (of the new ones).
 WITH given AS (
@@ -11,7 +12,12 @@ WITH given AS (
      SET severity = g.severity, title = g.title, detail = g.detail, next_step = g.next_step, run_id = g.run_id,
          last_seen = g.last_seen, times = g.times, resolved_at = g.resolved_at,
          -- What came back is news again to the channels that had heard of its end.
-         channels = CASE WHEN a.resolved_at IS NOT NULL AND g.resolved_at IS NULL THEN g.channels ELSE a.channels END
+         channels = CASE WHEN a.resolved_at IS NOT NULL AND g.resolved_at IS NULL THEN g.channels
+                         ELSE g.channels || a.channels || coalesce(
+                           (SELECT jsonb_object_agg(c.key, c.value) FROM jsonb_each(g.channels) c
+                             WHERE (c.value ->> 'at')::timestamptz > coalesce((a.channels -> c.key ->> 'at')::timestamptz, '-infinity')
+                                OR (c.value ->> 'resolved')::boolean), '{}') END,
+         last_sent = greatest(a.last_sent, g.last_sent)
     FROM given g
    WHERE a.id = g.id
   RETURNING 1

@@ -10,14 +10,14 @@ WITH keys AS MATERIALIZED (
   SELECT p.{id} AS id, jsonb_build_object({external_id_name}, p.{external_id}{touch_json}) AS before
     FROM {posts} p
     JOIN keys k ON p.{id} = k.post::{id_type}
-   WHERE p.{status} = {posted}
+   WHERE p.{status} IS NOT DISTINCT FROM {posted}
      AND (p.{external_id} IS NULL OR p.{external_id}::text !~ {real})
 ), changed AS (
   UPDATE {posts} AS p
      SET {external_id} = k.external_id::{external_id_type}{touch}
     FROM before b
     JOIN keys k ON b.id = k.post::{id_type}
-   WHERE p.{id} = b.id AND p.{status} = {posted}
+   WHERE p.{id} = b.id AND p.{status} IS NOT DISTINCT FROM {posted}
   RETURNING p.{id} AS id, jsonb_build_object({external_id_name}, p.{external_id}{touch_json}) AS after
 )
 INSERT INTO healer.action (run_id, check_name, type, action, relation, target, before, after, reason, evidence)

@@ -1,5 +1,7 @@
 -- Stores what was foretold: the outlook of every subject in place of the last one, and the claims that are not open yet.
--- Parameters: $1 bigint run; $2 text JSON list of {kind, subject, told}; $3 text JSON list of claims; $4 timestamptz when.
+-- A subject that is gone goes from the outlook, where its kind was read: of one that could not be read nothing is known.
+-- Parameters: $1 bigint run; $2 text JSON list of {kind, subject, told}; $3 text JSON list of claims; $4 timestamptz when;
+--   $5 text[] kinds that were read.
 -- Columns: claims (how many were new).
 WITH told AS MATERIALIZED (
   SELECT t.kind, t.subject, t.told FROM jsonb_to_recordset($2::text::jsonb) AS t (kind text, subject text, told jsonb)
@@ -9,7 +11,9 @@ WITH told AS MATERIALIZED (
   ON CONFLICT (kind, subject) DO UPDATE SET told = excluded.told, made_at = excluded.made_at, run_id = excluded.run_id
   RETURNING 1
 ), gone AS (
-  DELETE FROM healer.outlook o WHERE NOT EXISTS (SELECT 1 FROM told t WHERE t.kind = o.kind AND t.subject = o.subject)
+  DELETE FROM healer.outlook o
+   WHERE o.kind = ANY ($5::text[])
+     AND NOT EXISTS (SELECT 1 FROM told t WHERE t.kind = o.kind AND t.subject = o.subject)
   RETURNING 1
 ), claimed AS (
   INSERT INTO healer.forecast (run_id, kind, subject, claim, made_at, due_at, probability, baseline, low, high, limit_value, model)

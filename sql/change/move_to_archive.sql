@@ -19,7 +19,7 @@ WITH keys AS MATERIALIZED (
 ), moved AS (
   DELETE FROM {posts} AS p
    USING keys k
-   WHERE p.{id} = k.post::{id_type} AND p.{status} = {failed}
+   WHERE p.{id} = k.post::{id_type} AND p.{status} IS NOT DISTINCT FROM {failed}
      AND (p.{external_id}::text IS NULL OR p.{external_id}::text !~ {real})
      AND NOT EXISTS (SELECT 1 FROM sent s WHERE s.post = k.post)
   RETURNING p.{id}::text AS id, to_jsonb(p) AS row_data

@@ -20,7 +20,7 @@ WITH keys AS MATERIALIZED (
   SELECT p.{id} AS id, jsonb_build_object({status_name}, p.{status}::text{touch_json}) AS before
     FROM {posts} p
     JOIN keys k ON p.{id} = k.post::{id_type}
-   WHERE p.{status} = {posting}
+   WHERE p.{status} IS NOT DISTINCT FROM {posting}
      AND (p.{external_id}::text IS NULL OR p.{external_id}::text !~ {real})
      AND NOT EXISTS (SELECT 1 FROM sent s WHERE s.post = k.post)
      AND ({orphan} IS NULL OR {orphan} !~ {real})
@@ -29,7 +29,7 @@ WITH keys AS MATERIALIZED (
      SET {status} = {queued}{touch}
     FROM before b
     JOIN keys k ON b.id = k.post::{id_type}
-   WHERE p.{id} = b.id AND p.{status} = {posting}
+   WHERE p.{id} = b.id AND p.{status} IS NOT DISTINCT FROM {posting}
   RETURNING p.{id} AS id, jsonb_build_object({status_name}, p.{status}::text{touch_json}) AS after
 )
 INSERT INTO healer.action (run_id, check_name, type, action, relation, target, before, after, reason, evidence)

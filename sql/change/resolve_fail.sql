@@ -10,13 +10,13 @@ WITH keys AS MATERIALIZED (
   SELECT p.{id} AS id, jsonb_build_object({status_name}, p.{status}::text{error_json}{touch_json}) AS before
     FROM {posts} p
     JOIN keys k ON p.{id} = k.post::{id_type}
-   WHERE p.{status} = {posting}
+   WHERE p.{status} IS NOT DISTINCT FROM {posting}
 ), changed AS (
   UPDATE {posts} AS p
      SET {status} = {failed}{set_error}{touch}
     FROM before b
     JOIN keys k ON b.id = k.post::{id_type}
-   WHERE p.{id} = b.id AND p.{status} = {posting}
+   WHERE p.{id} = b.id AND p.{status} IS NOT DISTINCT FROM {posting}
   RETURNING p.{id} AS id, jsonb_build_object({status_name}, p.{status}::text{error_json}{touch_json}) AS after
 )
 INSERT INTO healer.action (run_id, check_name, type, action, relation, target, before, after, reason, evidence)

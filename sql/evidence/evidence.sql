@@ -10,4 +10,5 @@ SELECT e.post, e.ledger, e.kind,
   FROM (
 {branches}
   ) e
- GROUP BY e.post, e.ledger, e.kind
+ -- Of attempts that failed each wording stands alone: a harmless one does not cover one that came after the submit.
+ GROUP BY e.post, e.ledger, e.kind, CASE WHEN e.kind = 'failed' THEN e.note END

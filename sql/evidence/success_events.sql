@@ -5,7 +5,7 @@ SELECT l.post, 'success_events'::text AS ledger,
        CASE WHEN l.external_id ~ {real} THEN l.external_id END AS external_id,
        l.at, NULL::bigint AS parts, NULL::text AS note
   FROM (
-   SELECT r.{events_json}::jsonb ->> 'decision_id' AS post, r.{events_json}::jsonb ->> 'tweet_id' AS external_id,
+   SELECT {events_post} AS post, r.{events_json}::jsonb ->> 'tweet_id' AS external_id,
           {events_at} AS at
      FROM {events} r
     WHERE r.event_type IN ('POST_SUCCESS', 'REPLY_SUCCESS')

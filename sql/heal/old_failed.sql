@@ -1,7 +1,7 @@
 -- Posts whose status became failed long ago.
 -- Read through a cursor, ordered by id where {order} says so (it is left out when sorting runs into a time-out).
 -- Columns: id, changed_at, age_s, first_time, type, external_id, real, orphan, thread_ids, parts, flag (a mark that
---   something was not saved), error.
+--   something was not saved), error, marks (all of these as one number).
 SELECT p.{id}::text AS id,
        {changed_at} AS changed_at,
        CASE WHEN isfinite({changed_at}) THEN extract(epoch FROM now() - {changed_at})::bigint END AS age_s,
@@ -13,9 +13,10 @@ SELECT p.{id}::text AS id,
        {thread_ids} AS thread_ids,
        {parts} AS parts,
        {flag} AS flag,
-       left({last_error}, 500) AS error
+       left({last_error}, 500) AS error,
+       {marks} AS marks
   FROM {posts} p
- WHERE p.{status} = {failed}
+ WHERE p.{status} = {failed} AND p.{id} IS NOT NULL
    AND {changed_at} < now() - {after}
    AND ({scheduled_at} IS NULL OR {scheduled_at} <= now())
    AND ({posted_at} IS NULL OR {posted_at} < now() - {after})

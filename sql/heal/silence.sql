@@ -11,22 +11,24 @@ WITH last AS MATERIALIZED (
 ), ready AS MATERIALIZED (
   SELECT count(*) FILTER (WHERE w.due <= now()) AS ready, min(w.due) FILTER (WHERE w.due <= now()) AS oldest,
          count(*) FILTER (WHERE w.due > now()) AS planned
-    FROM (SELECT coalesce({scheduled_at}, {created_at}, now()) AS due
+    -- What is planned for before all time is due since it was written.
+    FROM (SELECT coalesce(nullif({scheduled_at}, '-infinity'), nullif({created_at}, '-infinity'), now()) AS due
             FROM {posts} p WHERE p.{status} IN ({waiting_words}) LIMIT 10000) w
 ), usual AS MATERIALIZED (
   SELECT w.week, max(s.silent_s) AS silent_s
     FROM generate_series(1, $1::bigint) AS w (week)
    CROSS JOIN generate_series(-2, 2) AS q (quarter)
    CROSS JOIN LATERAL (SELECT now() - w.week * interval '7 days' + q.quarter * interval '15 minutes' AS at) t
-   CROSS JOIN LATERAL (SELECT extract(epoch FROM t.at - (SELECT max({posted_at}) FROM {posts} p
-            WHERE {is_posted} AND p.{posted_at_column} <= {silence_then}))::bigint AS silent_s) s
+   CROSS JOIN LATERAL (SELECT max({posted_at}) AS before FROM {posts} p
+            WHERE {is_posted} AND p.{posted_at_column} <= {silence_then}) b
+   CROSS JOIN LATERAL (SELECT CASE WHEN isfinite(b.before) THEN extract(epoch FROM t.at - b.before)::bigint END AS silent_s) s
    WHERE s.silent_s IS NOT NULL
    GROUP BY w.week
 )
-SELECT extract(epoch FROM now() - (SELECT l.at FROM last l))::bigint AS silent_s,
+SELECT (SELECT CASE WHEN isfinite(l.at) THEN extract(epoch FROM now() - l.at)::bigint END FROM last l) AS silent_s,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p
          WHERE {is_posted} AND p.{posted_at_column} > {posted_at_now} + interval '1 minute' LIMIT 1000) f) AS future,
-       r.ready, extract(epoch FROM now() - r.oldest)::bigint AS oldest_ready_s, r.planned,
+       r.ready, CASE WHEN isfinite(r.oldest) THEN extract(epoch FROM now() - r.oldest)::bigint END AS oldest_ready_s, r.planned,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE p.{status} = {posting} LIMIT 10000) c) AS claimed,
        {attempts} AS attempted,
        (SELECT count(*) FROM (SELECT 1 FROM {posts} p WHERE {is_posted}

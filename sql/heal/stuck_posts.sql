@@ -2,7 +2,7 @@
 -- Read through a cursor, ordered by id, so that the batches of a later change lock in the order of the key.
 -- {limit}: the limit as an interval, by type. {claimed_at}: since when the post has been posting.
 -- Columns: id, claimed_at, age_s, planned_age_s, type, external_id, real (whether it is one), orphan, thread_ids, parts,
---   flag (a mark that something was not saved), error.
+--   flag (a mark that something was not saved), error, marks (all of these as one number).
 SELECT p.{id}::text AS id,
        {claimed_at} AS claimed_at,
        -- A time may be infinite, of which no age can be told.
@@ -18,8 +18,9 @@ SELECT p.{id}::text AS id,
        {thread_ids} AS thread_ids,
        {parts} AS parts,
        {flag} AS flag,
-       left({last_error}, 500) AS error
+       left({last_error}, 500) AS error,
+       {marks} AS marks
   FROM {posts} p
- WHERE p.{status} = {posting}
+ WHERE p.{status} = {posting} AND p.{id} IS NOT NULL
    AND ({claimed_at} IS NULL OR {claimed_at} < now() - {limit})
  ORDER BY p.{id}

@@ -14,9 +14,8 @@ SELECT 'table'::text AS kind, format('%I.%I', n.nspname, c.relname) AS name,
   JOIN widths w ON w.schemaname = n.nspname AND w.tablename = c.relname
   LEFT JOIN LATERAL (SELECT o.option_value::float8 AS fill FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'fillfactor') f ON true
  WHERE c.relkind = 'r' AND c.relpages > 1000 AND c.reltuples > 0 AND n.nspname !~ '^pg_'
- GROUP BY n.nspname, c.relname, c.relpages, c.reltuples
-HAVING count(*) = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = to_regclass(format('%I.%I', n.nspname, c.relname))
-                      AND a.attnum > 0 AND NOT a.attisdropped)
+ GROUP BY c.oid, n.nspname, c.relname, c.relpages, c.reltuples
+HAVING count(*) = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
 SELECT 'index', format('%I.%I', n.nspname, ci.relname), ci.relpages::bigint * current_setting('block_size')::bigint,
        (ci.reltuples * (12 + ceil(sum(w.width) / 8) * 8) / 0.88)::bigint

@@ -5,8 +5,9 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::channel::{Delivery, Way};
-use super::http::Post;
+use super::http::{Client, Failure, Post};
 use super::model::{Item, Message, Why, cut, word};
+use super::settings::Secret;
 
 /// Characters of one annotation: Alertmanager has no limit, the receivers behind it have.
 const ANNOTATION: usize = 4_000;
@@ -15,15 +16,11 @@ const INTERVALS: i64 = 3;
 
 /// Sends everything that is open or just ended.
 pub fn deliver(way: &Way<'_>, message: &Message) -> Delivery {
-    let client = match way.client(None, true) {
-        Ok(client) => client,
+    let (client, key) = match reach(way) {
+        Ok(found) => found,
         Err(failure) => return Delivery::failed(failure),
     };
-    let headers = match way.key() {
-        Ok(Some(token)) => vec![("authorization", format!("Bearer {}", token.reveal()))],
-        Ok(None) => Vec::new(),
-        Err(failure) => return Delivery::failed(failure),
-    };
+    let headers: Vec<_> = key.iter().map(|token| ("authorization", format!("Bearer {}", token.reveal()))).collect();
     let body = Value::Array(message.items.iter().flat_map(|item| alerts(way, message, item)).collect());
     let path = if way.settings.url.as_deref().is_some_and(|url| url.trim_end_matches('/').ends_with("/api/v2/alerts")) {
         ""
@@ -32,6 +29,13 @@ pub fn deliver(way: &Way<'_>, message: &Message) -> Delivery {
     };
     let post = Post { headers, content_type: "application/json", body: body.to_string().into_bytes() };
     Delivery::of_all(message, client.post(path, &post))
+}
+
+/// The client and the token that goes with every request. Without one nothing that is sent is a secret, and the
+/// Alertmanager of a cluster is often reached by plain HTTP.
+fn reach(way: &Way<'_>) -> Result<(Client, Option<Secret>), Failure> {
+    let key = way.key()?;
+    Ok((way.client(None, key.is_none())?, key))
 }
 
 /// One alert, and its end under the severity that it was told with before: other labels are another alert there.
@@ -96,6 +100,34 @@ fn name(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::alert::channel::Way;
+    use crate::database::session::StopFlag;
+    use crate::settings::Settings;
+
+    /// What reaching the address gives: whether a token goes with it, or why not.
+    fn reached(url: &str, key: &str) -> Result<bool, String> {
+        let text = format!("[alerts.channels.prom]\nkind = \"alertmanager\"\nurl_env = \"URL\"\n{key}");
+        let mut settings = Settings::from_toml(&text).expect("a configuration");
+        let mut channel = settings.alerts.channels.remove("prom").expect("the channel");
+        (channel.url_env, channel.url) = (None, Some(url.to_owned()));
+        let until = std::time::Instant::now();
+        let way = Way { name: "prom", settings: &channel, all: &settings, stop: StopFlag::default(), until };
+        super::reach(&way).map(|(_, key)| key.is_some()).map_err(|failure| failure.words)
+    }
+
+    #[test]
+    fn a_token_goes_over_tls_or_stays_on_this_machine_and_without_one_plain_http_is_enough() {
+        // A variable that is always set.
+        let key = "key_env = \"PATH\"";
+        assert_eq!(reached("https://alerts.example.org", key), Ok(true));
+        assert_eq!(reached("http://127.0.0.1:9093", key), Ok(true));
+        assert_eq!(reached("http://alerts.example.org:9093", ""), Ok(false));
+        for (url, key) in [("http://alerts.example.org:9093", key), ("http://bot:hunter2@alerts.example.org", "")] {
+            let words = reached(url, key).expect_err("a secret in the open");
+            assert!(words.contains("https://") && !words.contains("hunter2"), "{words}");
+        }
+    }
+
     #[test]
     fn the_name_of_an_alert_is_its_kind() {
         assert_eq!(super::name("check:stuck-posts"), "HealerCheckStuckPosts");

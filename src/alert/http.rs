@@ -67,8 +67,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// For the address of a channel, or `usual` where it names none. Plain HTTP is for this machine, and for kinds that
-    /// send no secret (`plain`).
+    /// For the address of a channel, or `usual` where it names none. Plain HTTP is for this machine, and for what sends
+    /// no secret (`plain`).
     pub fn new(
         channel: &ChannelSettings,
         usual: Option<&str>,
@@ -81,8 +81,10 @@ impl Client {
         let url = url.ok_or_else(|| Failure::new("no address"))?.to_owned();
         let (scheme, host) = scheme_and_host(&url)?;
         let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).trim_matches(['[', ']']);
+        // A name and a password in the address are a secret, whatever else is sent.
+        let plain = plain && !url.split('/').nth(2).is_some_and(|authority| authority.contains('@'));
         if scheme == "http" && !plain && !is_local(name) {
-            return Err(Failure::new("the address must begin with https://, as it is a secret"));
+            return Err(Failure::new("the address must begin with https://: it is a secret, or one is sent to it"));
         }
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)

@@ -313,11 +313,11 @@ fn usual_folder() -> PathBuf {
 /// Takes what the spool remembers into the book: what was told while the database was away stays told.
 pub fn import(book: &mut Book, spool: Book) {
     for alert in spool.alerts {
-        let open = book
-            .alerts
-            .iter_mut()
-            .find(|known| known.resolved_at.is_none() && known.pass == alert.pass && known.key == alert.key);
-        match open {
+        let same = |known: &&mut Alert| known.pass == alert.pass && known.key == alert.key;
+        // One that had ended by then is known by its beginning; one that is open, by being open.
+        let begun = |known: &&mut Alert| known.opened_at == alert.opened_at;
+        let place = book.alerts.iter_mut().filter(same).find(|known| known.resolved_at.is_none() || begun(known));
+        match place {
             None => book.alerts.push(Alert { id: None, changed: true, ..alert }),
             Some(known) => {
                 for (name, told) in alert.channels {

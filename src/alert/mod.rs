@@ -52,9 +52,9 @@ const LAST_WORDS: Duration = Duration::from_secs(60);
 /// How often a pass should run, in seconds.
 pub fn interval(settings: &Settings, pass: &str) -> i64 {
     match pass {
-        "optimize-performance" => 2 * 3_600,
+        "optimize-performance" => settings.optimize.performance.interval.as_seconds(),
         "optimize-content" => 4 * 3_600,
-        "analyze-errors" => 6 * 3_600,
+        "analyze-errors" => settings.errors.interval.as_seconds(),
         _ => settings.heal.interval.as_seconds(),
     }
 }
@@ -140,10 +140,17 @@ impl Watch {
     fn ended(&mut self, outcomes: &[Outcome], exit_code: u8, told: &mut Told) {
         if let Some(started) = self.started.take() {
             told.failed.extend(started.join().unwrap_or_default());
-            let lines: Vec<&str> =
-                outcomes.iter().map(|outcome| outcome.error.as_deref().unwrap_or(&outcome.headline)).collect();
-            let (ping, text) = (Ping::Exit(exit_code), lines.join("\n"));
-            told.failed.extend(ping_all(&self.settings, self.passes, &self.stop, ping, &self.run, &text));
+            for pass in self.passes {
+                let of_pass: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.pass == *pass).collect();
+                let lines: Vec<&str> =
+                    of_pass.iter().map(|outcome| outcome.error.as_deref().unwrap_or(&outcome.headline)).collect();
+                // Of two passes each has its own; one that was not reached ends as the process does.
+                let own = of_pass.iter().map(|outcome| outcome.exit_code).max();
+                let code = own.filter(|_| self.passes.len() > 1).unwrap_or(exit_code);
+                let one = std::slice::from_ref(pass);
+                let said = lines.join("\n");
+                told.failed.extend(ping_all(&self.settings, one, &self.stop, Ping::Exit(code), &self.run, &said));
+            }
         }
     }
 
@@ -179,6 +186,9 @@ impl Watch {
             memory::import(&mut book, spooled);
         }
         state::observe(&mut book, &seen, &scope, outcome.run_id, &self.instance, now);
+        // Committed with the alerts: whoever is killed before it told them, or has not the turn, leaves a debt behind, and
+        // the next pass tells them even when they are gone by then.
+        self.owe_all(&mut book, now);
         memory::save(session, &mut book)?;
         if imported && let Err(error) = spool.remove() {
             log::warn!(target: "healer", "{}: {error}", spool.path().display());
@@ -243,6 +253,20 @@ impl Watch {
         });
         if let Err(words) = kept.and_then(|()| spool.save(&book).map_err(|error| error.to_string())) {
             log::warn!(target: "healer", "alerts: {words}");
+        }
+    }
+
+    /// Notes for every channel what it must hear of and has not.
+    fn owe_all(&self, book: &mut Book, now: DateTime<Utc>) {
+        for (name, channel) in &self.settings.alerts.channels {
+            if channel.kind == Kind::Healthchecks {
+                continue;
+            }
+            let due = state::due(book, name, channel, &self.settings.alerts, now, false);
+            let new = due.items.iter().filter(|item| item.why == Why::New).map(|item| item.place);
+            for place in new.chain(due.waiting).collect::<Vec<_>>() {
+                state::owe(book, name, place);
+            }
         }
     }
 
@@ -433,4 +457,17 @@ fn sample(now: DateTime<Utc>) -> Vec<Item> {
         .enumerate()
         .map(|(place, why)| Item { place, why, alert: alert(why) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_is_expected_as_often_as_the_configuration_says() {
+        let text =
+            "[heal]\ninterval = \"5m\"\n[errors]\ninterval = \"24h\"\n[optimize.performance]\ninterval = \"12h\"";
+        let settings = Settings::from_toml(text).expect("valid");
+        assert_eq!(PASSES.map(|pass| interval(&settings, pass)), [300, 43_200, 14_400, 86_400]);
+    }
 }

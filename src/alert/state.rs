@@ -1,6 +1,6 @@
 //! What is remembered of alerts from pass to pass, as pure decisions: what is new, what is gone, and who is told what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use ring::digest;
@@ -10,15 +10,35 @@ use super::rules::{FAILED, HEALER, Scope};
 use super::settings::{Alerts, ChannelSettings, Kind};
 use crate::change::plan::Severity;
 
-/// Alerts that one pass may bring: a flood of error patterns is told as a flood, not one by one.
+/// Alerts that one pass may have open: a flood is told as a flood, not one by one.
 pub const MOST_SEEN: usize = 100;
+/// Of one kind (`error-pattern:`, `missing-index:`): the first ones, which are the gravest.
+pub const MOST_OF_A_KIND: usize = 20;
 
-/// Enters what a pass saw: opens, refreshes and resolves. Only what the pass really looked at is ever resolved.
+/// Enters what a pass saw: opens, refreshes and resolves. Only what the pass really looked at is ever resolved, and what
+/// is open stays open while it is seen, however many others are seen before it.
 pub fn observe(book: &mut Book, seen: &[Seen], scope: &Scope, run_id: Option<i64>, instance: &str, now: DateTime<Utc>) {
     let mut found: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for seen in seen.iter().take(MOST_SEEN) {
+    let is_open = |book: &Book, seen: &Seen| {
+        book.alerts.iter().any(|alert| alert.resolved_at.is_none() && alert.pass == seen.pass && alert.key == seen.key)
+    };
+    let kind = |seen: &Seen| seen.key.split(':').next().unwrap_or_default().to_owned();
+    let mut room = MOST_SEEN.saturating_sub(seen.iter().filter(|seen| is_open(book, seen)).count());
+    let mut of_kind: BTreeMap<String, usize> = BTreeMap::new();
+    for seen in seen.iter().filter(|seen| is_open(book, seen)) {
+        *of_kind.entry(kind(seen)).or_default() += 1;
+    }
+    for seen in seen {
         if !found.insert((&seen.pass, &seen.key)) {
             continue;
+        }
+        if !is_open(book, seen) {
+            let others = of_kind.entry(kind(seen)).or_default();
+            if room == 0 || *others >= MOST_OF_A_KIND {
+                continue;
+            }
+            *others += 1;
+            room -= 1;
         }
         let (title, detail) = (cut(&seen.title, TITLE), cut(&seen.detail, DETAIL));
         let next_step = cut(&seen.next_step, STEP);
@@ -115,7 +135,9 @@ pub fn due(
     for (place, alert) in book.alerts.iter().enumerate() {
         let told = alert.channels.get(name).unwrap_or(&nothing);
         let Some(why) = why(alert, told, channel, settings, now) else { continue };
-        let held = quiet && alert.severity < Severity::Critical && why != Why::Standing;
+        // An Alertmanager ends by itself what it does not hear of again: only what it never heard of can wait.
+        let may_wait = why == Why::New || channel.kind != Kind::Alertmanager;
+        let held = quiet && alert.severity < Severity::Critical && may_wait && why != Why::Standing;
         if !held && !closed {
             due.items.push(Item { place, why, alert: alert.clone() });
         } else if why == Why::New {
@@ -312,6 +334,48 @@ mod tests {
         assert_eq!(
             pass(&mut book, &settings, &[critical], &all, 540),
             [("check:database".to_owned(), Why::Reminder), ("check:silence".to_owned(), Why::Resolved)]
+        );
+    }
+
+    #[test]
+    fn what_is_open_stays_open_however_many_others_are_seen_before_it() {
+        let (mut book, settings) = (Book::default(), alerts(""));
+        let all = scope(&[]);
+        let patterns = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<Seen> {
+            numbers.map(|number| seen(&format!("error-pattern:{number}"), Severity::Error)).collect()
+        };
+        let first = pass(&mut book, &settings, &patterns(&mut (0..30)), &all, 0);
+        assert_eq!(first.len(), MOST_OF_A_KIND, "a flood is told as one");
+        assert_eq!(pass(&mut book, &settings, &patterns(&mut (0..30).rev()), &all, 15), [], "the order says nothing");
+        let fewer = pass(&mut book, &settings, &patterns(&mut (5..30)), &all, 30);
+        let ended = fewer.iter().filter(|(_, why)| *why == Why::Resolved).count();
+        assert_eq!((ended, fewer.len()), (5, 10), "five are gone, and five that had no place are told");
+    }
+
+    #[test]
+    fn in_quiet_hours_an_alertmanager_goes_on_hearing_of_what_it_knows() {
+        // at(0) is 22:13 UTC.
+        let settings = Settings::from_toml(
+            "[alerts]\nquiet_hours = \"22:00-07:00\"\nremind_after = \"1h\"\n[alerts.channels.ops]\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:9\"",
+        )
+        .expect("valid")
+        .alerts;
+        let (mut book, all) = (Book::default(), scope(&["silence"]));
+        let warning = [seen("check:silence", Severity::Warning)];
+        assert_eq!(pass(&mut book, &settings, &warning, &all, -30)[0].1, Why::New);
+        for minute in (0..120).step_by(15) {
+            assert_eq!(
+                pass(&mut book, &settings, &warning, &all, minute).len(),
+                1,
+                "minute {minute}: it would end by itself"
+            );
+        }
+        let error = [seen("check:silence", Severity::Error)];
+        assert_eq!(pass(&mut book, &settings, &error, &all, 130).len(), 1);
+        let new = [seen("job-late:a", Severity::Warning)];
+        assert!(
+            pass(&mut book, &settings, &new, &all, 140).iter().all(|(key, _)| key != "job-late:a"),
+            "what is new waits"
         );
     }
 

@@ -53,7 +53,7 @@ impl Words<'_> {
 
 /// How an error of a batch is answered.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     /// Split it: the bad row must stand alone.
     Bisect,
     /// Make the batches smaller.
@@ -64,7 +64,7 @@ enum Answer {
     GiveUp,
 }
 
-fn answer(sqlstate: Option<&str>) -> Answer {
+pub(super) fn answer(sqlstate: Option<&str>) -> Answer {
     match sqlstate {
         Some("40P01" | "40001") => Answer::Retry,
         Some("57014" | "55P03") => Answer::Halve,
@@ -184,15 +184,14 @@ impl Batches<'_> {
     fn lock(&mut self, actions: &[&mut Action], from: &str, seen: &str) -> Result<HashSet<String>, Error> {
         let ids: Vec<&str> = actions.iter().map(|action| action.target.as_ref()).collect();
         let times: Vec<Option<DateTime<Utc>>> = actions.iter().map(|action| action.seen).collect();
-        let external: Vec<Option<&str>> = actions.iter().map(|action| action.seen_external_id()).collect();
+        let marks: Vec<i64> = actions.iter().map(|action| action.marks).collect();
         let names = self
             .names
             .with("from", self.names.get(from).unwrap_or_default().to_owned())
             .with("seen", self.names.get(seen).unwrap_or_default().to_owned());
-        let rows = self.session.rows(
-            &statement::LOCK.fill(&names),
-            &[Param::Texts(&ids), Param::Times(&times), Param::OptionalTexts(&external)],
-        )?;
+        let rows = self
+            .session
+            .rows(&statement::LOCK.fill(&names), &[Param::Texts(&ids), Param::Times(&times), Param::Ints(&marks)])?;
         rows.iter().map(|row| row.text("id")).collect()
     }
 

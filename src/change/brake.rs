@@ -33,11 +33,12 @@ pub struct Decision {
 /// Rescues of the last 6 hours below which their failing says nothing.
 const RESCUES_TO_JUDGE: u64 = 5;
 
-/// Decides on `wanted` requeues. `released` is `--max-actions`.
+/// Decides on `wanted` requeues. `released` is `--max-actions`; 0 lets nothing go, and so releases nothing.
 pub fn decide(wanted: u64, state: &State, settings: &Brake, released: Option<u64>) -> Decision {
+    let still_on = state.latched && released.is_none_or(|limit| limit == 0);
     let stop = |reason: String, latches| Decision { allowed: 0, reason: Some(reason), latches };
     if wanted == 0 {
-        return Decision { allowed: 0, reason: None, latches: state.latched && released.is_none() };
+        return Decision { allowed: 0, reason: None, latches: still_on };
     }
     if let Some(why) = &state.breaker_open {
         return stop(why.clone(), false);
@@ -54,7 +55,7 @@ pub fn decide(wanted: u64, state: &State, settings: &Brake, released: Option<u64
     if let Some(limit) = released {
         let allowed = wanted.min(limit);
         let reason = (allowed < wanted).then(|| format!("--max-actions {limit} is less than the {wanted} wanted"));
-        return Decision { allowed, reason, latches: false };
+        return Decision { allowed, reason, latches: still_on };
     }
     if wanted > u64::from(settings.per_run) {
         return stop(format!("{wanted} requeues wanted, at most {} in one run", settings.per_run), true);
@@ -116,6 +117,9 @@ mod tests {
         assert_eq!(allowed(1, &latched), 0);
         assert_eq!(decide(1, &latched, &Brake::default(), Some(10)).allowed, 1);
         assert!(decide(0, &latched, &Brake::default(), None).latches);
+        let nothing = decide(1, &latched, &Brake::default(), Some(0));
+        assert_eq!((nothing.allowed, nothing.latches), (0, true), "0 releases nothing");
+        assert!(decide(0, &latched, &Brake::default(), Some(0)).latches);
     }
 
     #[test]

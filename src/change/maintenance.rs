@@ -355,7 +355,7 @@ impl Work<'_> {
         if Instant::now() + limit > deadline {
             return Err("left for a later run: --timeout would come before its limit".into());
         }
-        match connect::connect(&target, deadline) {
+        match connect::connect_until_stopped(&target, deadline, &self.origin.stop, Duration::ZERO) {
             Ok(client) => Ok(Session::new(client, limits, deadline, self.origin.stop.clone())),
             Err(error) => Err(format!("needs a direct connection: {error}")),
         }

@@ -112,7 +112,7 @@ pub enum Outcome {
     InDoubt,
 }
 
-/// What is written beside the status, and what must stand there. Most actions have none of it: it stands apart to keep a plan of 100,000 small.
+/// What is written beside the status. Most actions have none of it: it stands apart to keep a plan of 100,000 small.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
     /// The external id to write.
@@ -121,8 +121,6 @@ pub struct Values {
     pub posted_at: Option<DateTime<Utc>>,
     /// When a person last decided on the post.
     pub decided_at: Option<DateTime<Utc>>,
-    /// Not to be written, but what must still stand there: the external id that was seen.
-    pub seen_external_id: Option<Box<str>>,
 }
 
 /// Why a change is proposed. Many actions have the same reason and share it.
@@ -137,10 +135,7 @@ pub struct Why {
 impl Values {
     /// Boxed, or nothing where there is nothing.
     pub fn boxed(self) -> Option<Box<Self>> {
-        let any = self.external_id.is_some()
-            || self.posted_at.is_some()
-            || self.decided_at.is_some()
-            || self.seen_external_id.is_some();
+        let any = self.external_id.is_some() || self.posted_at.is_some() || self.decided_at.is_some();
         any.then(|| Box::new(self))
     }
 }
@@ -156,6 +151,8 @@ pub struct Action {
     pub target: Box<str>,
     /// The time that was seen: of the claim, of posting, or of the last change.
     pub seen: Option<DateTime<Utc>>,
+    /// What the row said of having been sent, as one number: nothing is done where it says something else by then.
+    pub marks: i64,
     /// What is to be written beside the status, where anything is.
     pub values: Option<Box<Values>>,
     /// The earliest time at which a ledger can know the post.
@@ -181,11 +178,6 @@ pub struct Plan {
 }
 
 impl Action {
-    /// The external id that was seen.
-    pub fn seen_external_id(&self) -> Option<&str> {
-        self.values.as_ref().and_then(|values| values.seen_external_id.as_deref())
-    }
-
     /// The external id to write.
     pub fn external_id(&self) -> Option<&str> {
         self.values.as_ref().and_then(|values| values.external_id.as_deref())

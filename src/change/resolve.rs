@@ -14,7 +14,8 @@ use super::plan::Change;
 use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Template};
 use crate::error::Error;
-use crate::posts::evidence::{Kind, Ledgers};
+use crate::heal::orphan_id;
+use crate::posts::evidence::{Fact, Kind, Ledgers};
 use crate::posts::mapping::Mapping;
 use crate::report::model::SCHEMA_VERSION;
 use crate::start::Start;
@@ -94,7 +95,9 @@ pub fn resolve(start: &mut Start, post: &str, decision: &Decision, dry_run: bool
     }
     let first_time = row.optional_time("first_time")?;
     let seen = row.optional_time("claimed_at")?;
-    let seen_external_id = row.optional_text("external_id")?;
+    let marks = row.int("marks")?;
+    let posted_at = row.optional_time("posted_at")?;
+    let own_id = row.bool("real")? || orphan_id(row.optional_text("orphan")?.as_deref()).is_some();
     let facts = ledgers.read(session, &[post], first_time)?;
     let (template, change, to): (Template, Change, String) = match decision {
         Decision::Posted(id) => {
@@ -112,15 +115,8 @@ pub fn resolve(start: &mut Start, post: &str, decision: &Decision, dry_run: bool
         Decision::Queue => (statement::REQUEUE, Change::Requeue, words.queued),
         Decision::Fail => (statement::RESOLVE_FAIL, Change::Fail, words.failed),
     };
-    if *decision == Decision::Queue
-        && let Some(fact) = facts
-            .get(post)
-            .and_then(|facts| facts.iter().find(|fact| matches!(fact.kind, Kind::Sent | Kind::SentWithoutId)))
-    {
-        return Err(refuse(
-            &format!("{} shows this post as sent: it cannot be queued again", fact.ledger),
-            "mark it posted with --posted ID",
-        ));
+    if *decision == Decision::Queue {
+        may_be_queued(own_id, facts.get(post).map_or(&[] as &[Fact], Vec::as_slice))?;
     }
     session.rollback();
     let mut report = ResolveReport {
@@ -138,7 +134,7 @@ pub fn resolve(start: &mut Start, post: &str, decision: &Decision, dry_run: bool
     if dry_run {
         return Ok(report);
     }
-    let held = Held { post, seen, seen_external_id, first_time };
+    let held = Held { post, seen, marks, posted_at, first_time };
     let run = carry_out(start, &mapping, &ledgers, &held, decision, template, change)?;
     report.run_id = Some(run);
     let counts = json!({ "planned": 1, "applied": 1, "skipped": 0, "failed": 0, "held": 0, "remaining": 0 });
@@ -146,11 +142,38 @@ pub fn resolve(start: &mut Start, post: &str, decision: &Decision, dry_run: bool
     Ok(report)
 }
 
+/// Whether anything stands in the way of queueing a post that no decision outweighs.
+fn may_be_queued(own_id: bool, facts: &[Fact]) -> Result<(), Error> {
+    if own_id {
+        return Err(refuse(
+            "the row carries a real external id: it was sent, at least in part, and cannot be queued again",
+            "mark it posted with --posted ID, or give it up with --fail",
+        ));
+    }
+    if let Some(fact) = facts.iter().find(|fact| matches!(fact.kind, Kind::Sent | Kind::SentWithoutId)) {
+        return Err(refuse(
+            &format!("{} shows this post as sent: it cannot be queued again", fact.ledger),
+            "mark it posted with --posted ID",
+        ));
+    }
+    // Of an attempt without a time nobody can tell whether it is the one that was decided on or a newer one.
+    if let Some(fact) = facts.iter().find(|fact| fact.kind == Kind::Open && fact.at.is_none()) {
+        return Err(refuse(
+            &format!("{} has an attempt of this post without an outcome and without a time", fact.ledger),
+            "give the attempt its outcome in the ledger first, or use --posted ID or --fail",
+        ));
+    }
+    Ok(())
+}
+
 /// A held post as it was read before the decision.
 struct Held<'a> {
     post: &'a str,
     seen: Option<DateTime<Utc>>,
-    seen_external_id: Option<String>,
+    /// What the row said of having been sent, as one number.
+    marks: i64,
+    /// The time of posting to write: that of the claim, where it is one.
+    posted_at: Option<DateTime<Utc>>,
     first_time: Option<DateTime<Utc>>,
 }
 
@@ -164,7 +187,7 @@ fn carry_out(
     template: Template,
     change: Change,
 ) -> Result<i64, Error> {
-    let Held { post, seen, seen_external_id, first_time } = held;
+    let Held { post, seen, marks, posted_at, first_time } = held;
     let now = start.catalog.server.now;
     let session = &mut start.session;
     session.begin(Access::ReadWrite, "")?;
@@ -186,7 +209,7 @@ fn carry_out(
         .with("seen", mapping.names.get("claimed_at").unwrap_or_default().to_owned());
     let locked = session.rows(
         &statement::LOCK.fill(&names),
-        &[Param::Texts(&[*post]), Param::Times(&[*seen]), Param::OptionalTexts(&[seen_external_id.as_deref()])],
+        &[Param::Texts(&[*post]), Param::Times(&[*seen]), Param::Ints(&[*marks])],
     )?;
     let by = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "a person".into());
     let external_id = match decision {
@@ -206,7 +229,7 @@ fn carry_out(
                 // The person knows what has happened up to now: what began before does not stand in the way.
                 Param::Times(&[Some(now)]),
                 Param::OptionalTexts(&[external_id]),
-                Param::Times(&[*seen]),
+                Param::Times(&[*posted_at]),
                 Param::Time(*first_time),
                 Param::Int(run),
             ],
@@ -226,7 +249,7 @@ fn carry_out(
     };
     session.rows(
         &statement::RESOLVE_NOTE.fill(&mapping.names),
-        &[Param::Text(post), Param::Text(resolution), Param::Text(&by)],
+        &[Param::Text(post), Param::Text(resolution), Param::Text(&by), Param::Int(*marks)],
     )?;
     session.commit()?;
     Ok(run)

@@ -3,17 +3,38 @@
 //! A post that somebody changed since is left alone and listed. What was undone is held, so that the next pass does
 //! not do it again; a rescue that was undone does not count against the post.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
+use super::batch::{Answer, answer};
 use super::{lease, weights};
-use crate::database::session::{Access, Param};
+use crate::database::session::{Access, Param, Session};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::optimize::content::tables::Tables;
-use crate::posts::evidence::{Kind, Ledgers};
+use crate::posts::evidence::{Fact, Kind, Ledgers};
 use crate::posts::mapping::Mapping;
+use crate::posts::verdict::possibly_live;
 use crate::report::model::SCHEMA_VERSION;
 use crate::start::Start;
+
+/// Why a post is not queued by taking an undo back.
+const SENT: &str = "a ledger shows it as sent or begun, or cannot be read: left alone";
+
+/// Why a change is not taken back.
+const CHANGED: &str = "changed since, or somebody holds it: left alone";
+
+/// One change to be taken back.
+#[derive(Debug, Clone)]
+struct Step {
+    id: i64,
+    target: String,
+    action: String,
+    /// Whether taking it back queues the post.
+    queues: bool,
+}
 
 /// Rows of the journal that are listed in the result.
 const LISTED: usize = 1_000;
@@ -26,7 +47,7 @@ pub struct Item {
     /// What had been done.
     pub action: String,
     /// `restored`, `would be restored`, or why not.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
 }
 
 /// The result of an undo.
@@ -82,69 +103,21 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
         truncated: false,
     };
     let only: Vec<&str> = only.iter().map(String::as_str).collect();
-    let ledgers = Ledgers::find(start.settings(), &start.catalog, &mapping)?;
-    let mut last = 0_i64;
-    let mut known = false;
-    loop {
-        start.session.check_stop()?;
-        start.session.begin(Access::ReadOnly, "")?;
-        let rows = start.session.rows(
-            &statement::UNDO_PLAN.fill(&mapping.names),
-            &[Param::Int(run), Param::Texts(&only), Param::Int(last)],
-        )?;
-        // Taking back an undo can queue a post: never one that a ledger shows as sent by now, or begun.
-        let queued: Vec<String> = rows
-            .iter()
-            .filter(|row| row.text("action").is_ok_and(|action| action == "undo_reset_status_to_queued"))
-            .map(|row| row.text("target"))
-            .collect::<Result<_, _>>()?;
-        let queued: Vec<&str> = queued.iter().map(String::as_str).collect();
-        let facts = if queued.is_empty() {
-            std::collections::HashMap::new()
-        } else {
-            // No bound on the events: how old the posts are is not known here.
-            ledgers.read(&mut start.session, &queued, Some(chrono::DateTime::UNIX_EPOCH))?
-        };
-        let sent: std::collections::HashSet<&str> = facts
-            .iter()
-            .filter(|(_, facts)| {
-                facts.iter().any(|fact| matches!(fact.kind, Kind::Sent | Kind::SentWithoutId | Kind::Open))
-            })
-            .map(|(post, _)| post.as_str())
-            .collect();
-        start.session.rollback();
-        let mut batch = Vec::new();
-        for row in &rows {
-            known = true;
-            last = row.int("action_id")?;
-            let (target, action) = (row.text("target")?, row.text("action")?);
-            if row.bool("undone")? {
-                report.undone_before += 1;
-                list(&mut report, target, action, "taken back before");
-            } else if action == "undo_reset_status_to_queued" && sent.contains(target.as_str()) {
-                report.changed_since += 1;
-                list(&mut report, target, action, "a ledger shows it as sent or begun: left alone");
-            } else if row.bool("intact")? || (action == "move_to_archive" && !row.bool("present")?) {
-                batch.push((last, target, action));
-            } else {
-                report.changed_since += 1;
-                list(&mut report, target, action, "changed since: left alone");
+    let taken_back = take_back(start, &mapping, &mut report, &only);
+    let known = match taken_back {
+        Ok(known) => known,
+        Err(error) => {
+            // What was restored before it stopped stands, and the run says so.
+            if let Some(run) = report.run_id {
+                log::warn!(target: "healer", "undo run {run} stopped after {} changes were restored", report.restored);
+                crate::pass::recover_session(start, run, &error);
+                if let Err(failure) = record(start, run, "failed", i64::from(error.exit_code()), &counts(&report)) {
+                    log::error!(target: "healer", "undo run {run} could not be recorded: {failure}");
+                }
             }
+            return Err(error);
         }
-        if dry_run {
-            for (_, target, action) in batch {
-                report.restored += 1;
-                list(&mut report, target, action, "would be restored");
-            }
-        } else if !batch.is_empty() {
-            restore(start, &mapping, &mut report, &batch)?;
-        }
-        if rows.len() < 1_000 {
-            break;
-        }
-    }
-    known |= settings(start, &mut report, &only)?;
-    known |= generators(start, &mapping, &mut report, &only)?;
+    };
     if !known {
         return Err(Error::Refused {
             message: format!(
@@ -157,8 +130,91 @@ pub fn undo(start: &mut Start, run: i64, only: &[String], dry_run: bool) -> Resu
     if report.changed_since > 0 {
         report.status = "partial";
     }
-    finish(start, &report)?;
+    if let Some(run) = report.run_id {
+        let exit_code = if report.changed_since > 0 { 3 } else { 0 };
+        record(start, run, report.status, exit_code, &counts(&report))?;
+    }
     Ok(report)
+}
+
+/// Takes back the changes of posts, settings and weights. Whether the run had changed any.
+fn take_back(start: &mut Start, mapping: &Mapping, report: &mut UndoReport, only: &[&str]) -> Result<bool, Error> {
+    let ledgers = Ledgers::find(start.settings(), &start.catalog, mapping)?;
+    let (mut last, mut known) = (0_i64, false);
+    loop {
+        start.session.check_stop()?;
+        start.session.begin(Access::ReadOnly, "")?;
+        let rows = start.session.rows(
+            &statement::UNDO_PLAN.fill(&mapping.names),
+            &[Param::Int(report.undoes), Param::Texts(only), Param::Int(last)],
+        )?;
+        let mut steps = Vec::new();
+        for row in &rows {
+            known = true;
+            last = row.int("action_id")?;
+            let step = Step {
+                id: last,
+                target: row.text("target")?,
+                action: row.text("action")?,
+                queues: row.bool("queues")?,
+            };
+            if row.bool("undone")? {
+                report.undone_before += 1;
+                list(report, step.target, step.action, "taken back before");
+            } else if row.bool("intact")? || (step.action == "move_to_archive" && !row.bool("present")?) {
+                steps.push(step);
+            } else {
+                report.changed_since += 1;
+                list(report, step.target, step.action, CHANGED);
+            }
+        }
+        // Taking back an undo can queue a post: never one that a ledger shows as sent by now, or begun.
+        let sent = sent_by_now(&mut start.session, &ledgers, steps.iter().filter(|step| step.queues))?;
+        start.session.rollback();
+        let (left, steps): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| step.queues && sent.contains(&step.target));
+        for step in left {
+            report.changed_since += 1;
+            list(report, step.target, step.action, SENT);
+        }
+        if report.dry_run {
+            for step in steps {
+                report.restored += 1;
+                list(report, step.target, step.action, "would be restored");
+            }
+        } else if !steps.is_empty() {
+            restore(start, mapping, &ledgers, report, &steps)?;
+        }
+        if rows.len() < 1_000 {
+            break;
+        }
+    }
+    known |= settings(start, report, only)?;
+    known |= generators(start, mapping, report, only)?;
+    Ok(known)
+}
+
+/// The posts of `steps` that a ledger shows as sent or begun; all of them where a ledger cannot be read.
+fn sent_by_now<'a>(
+    session: &mut Session,
+    ledgers: &Ledgers,
+    steps: impl Iterator<Item = &'a Step>,
+) -> Result<HashSet<String>, Error> {
+    let posts: Vec<&str> = steps.map(|step| step.target.as_str()).collect();
+    if posts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    if ledgers.unreadable().next().is_some() {
+        return Ok(posts.into_iter().map(str::to_owned).collect());
+    }
+    // No bound on the events: how old the posts are is not known here.
+    let facts = ledgers.read(session, &posts, Some(chrono::DateTime::UNIX_EPOCH))?;
+    let tells = |fact: &Fact| match fact.kind {
+        Kind::Sent | Kind::SentWithoutId | Kind::Open => true,
+        Kind::Failed => fact.note.as_deref().is_some_and(possibly_live),
+        _ => false,
+    };
+    Ok(facts.into_iter().filter(|(_, facts)| facts.iter().any(tells)).map(|(post, _)| post).collect())
 }
 
 /// Takes back what a run changed in healer's own settings, all in one transaction. Whether it changed any.
@@ -182,7 +238,7 @@ fn settings(start: &mut Start, report: &mut UndoReport, only: &[&str]) -> Result
             list(report, target, action, "changed since: left alone");
         }
     }
-    let mut done = std::collections::HashSet::new();
+    let mut done = HashSet::new();
     if !report.dry_run && !intact.is_empty() {
         let undo = match report.run_id {
             Some(undo) => undo,
@@ -260,56 +316,130 @@ fn generators(start: &mut Start, mapping: &Mapping, report: &mut UndoReport, onl
     Ok(!found.is_empty())
 }
 
-fn list(report: &mut UndoReport, target: String, action: String, outcome: &'static str) {
+fn list(report: &mut UndoReport, target: String, action: String, outcome: impl Into<Cow<'static, str>>) {
     if report.items.len() < LISTED {
-        report.items.push(Item { target, action, outcome });
+        report.items.push(Item { target, action, outcome: outcome.into() });
     } else {
         report.truncated = true;
     }
 }
 
+/// Takes back steps in batches, each in one transaction with its journal.
 fn restore(
     start: &mut Start,
     mapping: &Mapping,
+    ledgers: &Ledgers,
     report: &mut UndoReport,
-    batch: &[(i64, String, String)],
+    steps: &[Step],
 ) -> Result<(), Error> {
-    let undo = match report.run_id {
-        Some(undo) => undo,
+    let run = match report.run_id {
+        Some(run) => run,
         None => *report.run_id.insert(open(start, report.undoes)?),
     };
     let size = start.settings().database.batch as usize;
-    for part in batch.chunks(size) {
-        start.session.check_stop()?;
-        let mut done = std::collections::HashSet::new();
-        start.session.begin(Access::ReadWrite, "")?;
-        for archived in [false, true] {
-            let ids: Vec<i64> = part
-                .iter()
-                .filter(|(_, _, action)| (action == "move_to_archive") == archived)
-                .map(|(id, _, _)| *id)
-                .collect();
-            if ids.is_empty() {
-                continue;
-            }
-            let template = if archived { statement::UNDO_ARCHIVE } else { statement::UNDO };
-            let rows = start.session.rows(&template.fill(&mapping.names), &[Param::Ints(&ids), Param::Int(undo)])?;
-            for row in &rows {
-                done.insert(row.text("id")?);
-            }
-        }
-        start.session.commit()?;
-        for (_, target, action) in part {
-            if done.contains(target) {
+    for part in steps.chunks(size) {
+        let mut work = Restoring { start: &mut *start, mapping, ledgers, run, outcomes: HashMap::new() };
+        let ended = work.part(part, true);
+        let outcomes = work.outcomes;
+        for step in part {
+            // What was not reached before an error stays as it was, and is not told as anything.
+            let Some(outcome) = outcomes.get(&step.id) else { continue };
+            if outcome == RESTORED {
                 report.restored += 1;
-                list(report, target.clone(), action.clone(), "restored");
             } else {
                 report.changed_since += 1;
-                list(report, target.clone(), action.clone(), "changed since: left alone");
+            }
+            list(report, step.target.clone(), step.action.clone(), outcome.clone());
+        }
+        ended?;
+    }
+    Ok(())
+}
+
+/// What stands beside a change that was taken back.
+const RESTORED: &str = "restored";
+
+/// One batch at work: what the database refuses is narrowed down to the rows that it refuses.
+struct Restoring<'a> {
+    start: &'a mut Start,
+    mapping: &'a Mapping,
+    ledgers: &'a Ledgers,
+    run: i64,
+    /// By journal row.
+    outcomes: HashMap<i64, Cow<'static, str>>,
+}
+
+impl Restoring<'_> {
+    fn part(&mut self, steps: &[Step], may_retry: bool) -> Result<(), Error> {
+        self.start.session.check_stop()?;
+        let error = match self.transaction(steps) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if error.connection_lost() {
+            return Err(error);
+        }
+        self.start.session.rollback();
+        match answer(error.sqlstate()) {
+            Answer::Retry if may_retry => self.part(steps, false),
+            Answer::Retry | Answer::Halve | Answer::Bisect if steps.len() > 1 => {
+                let (left, right) = steps.split_at(steps.len() / 2);
+                self.part(left, true)?;
+                self.part(right, true)
+            }
+            Answer::GiveUp if error.stops_the_pass() => Err(error),
+            _ => {
+                log::warn!(target: "healer", "undo: {error}");
+                for step in steps {
+                    self.outcomes.insert(step.id, format!("refused: {error}").into());
+                }
+                Ok(())
             }
         }
     }
-    Ok(())
+
+    fn transaction(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let mut sent = HashSet::new();
+        loop {
+            let session = &mut self.start.session;
+            session.begin(Access::ReadWrite, "")?;
+            let mut done = HashSet::new();
+            for archived in [false, true] {
+                let ids: Vec<i64> = steps
+                    .iter()
+                    .filter(|step| (step.action == "move_to_archive") == archived && !sent.contains(&step.target))
+                    .map(|step| step.id)
+                    .collect();
+                if ids.is_empty() {
+                    continue;
+                }
+                let template = if archived { statement::UNDO_ARCHIVE } else { statement::UNDO };
+                let rows =
+                    session.rows(&template.fill(&self.mapping.names), &[Param::Ints(&ids), Param::Int(self.run)])?;
+                for row in &rows {
+                    done.insert(row.text("id")?);
+                }
+            }
+            // Asked again with the rows locked: a receipt may have come since the plan was made.
+            let queued = steps.iter().filter(|step| step.queues && done.contains(&step.target));
+            let late = sent_by_now(session, self.ledgers, queued)?;
+            if !late.is_empty() {
+                session.rollback();
+                sent.extend(late);
+                continue;
+            }
+            session.commit()?;
+            for step in steps {
+                let outcome = match (done.contains(&step.target), sent.contains(&step.target)) {
+                    (true, _) => RESTORED,
+                    (false, true) => SENT,
+                    (false, false) => CHANGED,
+                };
+                self.outcomes.insert(step.id, outcome.into());
+            }
+            return Ok(());
+        }
+    }
 }
 
 fn open(start: &mut Start, undoes: i64) -> Result<i64, Error> {
@@ -331,15 +461,13 @@ fn open(start: &mut Start, undoes: i64) -> Result<i64, Error> {
     Ok(run)
 }
 
-fn finish(start: &mut Start, report: &UndoReport) -> Result<(), Error> {
-    let Some(run) = report.run_id else { return Ok(()) };
-    let counts = serde_json::json!({
+fn counts(report: &UndoReport) -> serde_json::Value {
+    serde_json::json!({
         "planned": report.restored + report.changed_since,
         "applied": report.restored,
         "skipped": report.changed_since,
         "failed": 0, "held": report.restored, "remaining": 0,
-    });
-    record(start, run, report.status, if report.changed_since > 0 { 3 } else { 0 }, &counts)
+    })
 }
 
 /// Closes the record of a run that has no lease.

@@ -5,11 +5,15 @@
 //! waited for with a limit. A thread that is given up closes its session as soon as it gets one, and ends with the
 //! process at the latest; there are at most a few, as attempts are bounded. (A time-out inside the driver's runtime
 //! would not do: dropping the runtime waits for a name resolution that hangs.)
+//!
+//! A signal that asks healer to stop ends the dialling within [`SLICE`], wherever it is: somebody who has pressed Ctrl-C,
+//! or a scheduler that counts the seconds to its KILL, does not wait for addresses that never answer.
 
+use std::cell::OnceCell;
 use std::error::Error as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -19,6 +23,7 @@ use postgres::config::{SslMode as DriverSslMode, SslNegotiation, TargetSessionAt
 use postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session::StopFlag;
 use super::tls::{self, TlsError};
 use super::url::{ConnectSettings, Endpoint, Place, SslMode, TargetSession};
 
@@ -32,6 +37,8 @@ const REFUSED_RETRIES: u32 = 1;
 const MAX_ADDRESSES: usize = 8;
 /// Longest message of the server that is repeated.
 const MAX_MESSAGE: usize = 300;
+/// How long a wait goes on without a look at the signals: below what a person notices.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Why there is no session. Every variant names the target (`host:port/database as user`) and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,6 +177,14 @@ pub enum ConnectError {
         /// Target.
         target: String,
     },
+    /// SIGINT or SIGTERM arrived before there was a session.
+    #[error("interrupted by signal {signal} before {target} was reached")]
+    Interrupted {
+        /// Target.
+        target: String,
+        /// 2 or 15.
+        signal: i32,
+    },
     /// The driver failed by itself.
     #[error("{target}: the driver failed: {reason}")]
     Driver {
@@ -230,12 +245,14 @@ impl ConnectError {
             Self::Tls { error, .. } => return error.hint(),
             Self::NotPostgres { .. } => "check host and port: something else listens there",
             Self::NoTime { .. } => "give more time with --timeout",
+            Self::Interrupted { .. } => "nothing was begun; run it again",
             Self::Driver { .. } => "run again with -v and report it",
         };
         text.to_owned()
     }
 
-    /// 75 where it may pass by itself, 3 where --timeout came first, 77 where the login is refused, 78 where the configuration is wrong.
+    /// 75 where it may pass by itself, 3 where --timeout came first, 77 where the login is refused, 78 where the
+    /// configuration is wrong, 130 or 143 after a signal.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Dns { .. }
@@ -251,6 +268,7 @@ impl ConnectError {
             Self::NoDatabase { .. } | Self::Rejected { .. } | Self::NotPostgres { .. } => 78,
             // As every other end by --timeout: in part done, here the empty part.
             Self::NoTime { .. } => 3,
+            Self::Interrupted { signal, .. } => 128_u8.saturating_add(u8::try_from(*signal).unwrap_or(15)),
             Self::Tls { error, .. } => error.exit_code(),
             Self::Driver { .. } => 1,
         }
@@ -274,20 +292,32 @@ impl ConnectError {
                 | Self::Method { .. }
                 | Self::NoDatabase { .. }
                 | Self::NoTime { .. }
+                | Self::Interrupted { .. }
                 | Self::Driver { .. }
         )
     }
 }
 
-/// Opens a session, or says why not, before the deadline.
+/// Opens a session, or says why not, before the deadline, whatever signals arrive.
 pub fn connect(settings: &ConnectSettings, deadline: Instant) -> Result<Client, ConnectError> {
+    connect_until_stopped(settings, deadline, &StopFlag::default(), Duration::ZERO)
+}
+
+/// Opens a session, or says why not, before the deadline. A signal, also one that came before, leaves it only `grace`:
+/// none where nothing was begun yet, a moment where what was done must still be told.
+pub fn connect_until_stopped(
+    settings: &ConnectSettings,
+    deadline: Instant,
+    stop: &StopFlag,
+    grace: Duration,
+) -> Result<Client, ConnectError> {
     let tls = match settings.ssl_mode {
         SslMode::Disable => None,
         _ => Some(
             tls::connector(settings).map_err(|error| ConnectError::Tls { target: settings.display_target(), error })?,
         ),
     };
-    let dialler = Dialler { settings, tls, deadline };
+    let dialler = Dialler { settings, tls, deadline, stop, grace, signalled: OnceCell::new() };
     let mut wait = FIRST_WAIT;
     let mut round = 0;
     loop {
@@ -300,7 +330,7 @@ pub fn connect(settings: &ConnectSettings, deadline: Instant) -> Result<Client, 
             return Err(error);
         }
         log::info!(target: "healer::database", "{error}; trying again in {} ms", pause.as_millis());
-        thread::sleep(pause);
+        dialler.pause(pause)?;
         wait *= 2;
         round += 1;
     }
@@ -316,9 +346,36 @@ struct Dialler<'a> {
     settings: &'a ConnectSettings,
     tls: Option<MakeRustlsConnect>,
     deadline: Instant,
+    stop: &'a StopFlag,
+    /// How long it goes on after a signal.
+    grace: Duration,
+    /// When the signal was seen first.
+    signalled: OnceCell<Instant>,
 }
 
 impl Dialler<'_> {
+    /// Fails where a signal has arrived and its grace is over.
+    fn check_stop(&self, target: &str) -> Result<(), ConnectError> {
+        let Some(signal) = self.stop.signal() else { return Ok(()) };
+        if self.signalled.get_or_init(Instant::now).elapsed() < self.grace {
+            return Ok(());
+        }
+        Err(ConnectError::Interrupted { target: target.to_owned(), signal })
+    }
+
+    /// Waits before the next round.
+    fn pause(&self, time: Duration) -> Result<(), ConnectError> {
+        let until = Instant::now() + time;
+        loop {
+            self.check_stop(&self.settings.display_target())?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(SLICE));
+        }
+    }
+
     /// Every host once (twice where a standby is only preferred).
     fn round(&self) -> Result<Client, ConnectError> {
         let mut hosts: Vec<&Endpoint> = self.settings.hosts.iter().collect();
@@ -374,17 +431,24 @@ impl Dialler<'_> {
         let name = host.to_owned();
         let found = self.on_thread(target, move || {
             (name.as_str(), port).to_socket_addrs().map(|all| {
-                let mut addresses: Vec<IpAddr> = Vec::new();
+                let (mut addresses, mut zoned) = (Vec::<IpAddr>::new(), false);
                 for address in all {
-                    if !addresses.contains(&address.ip()) && addresses.len() < MAX_ADDRESSES {
+                    // The driver takes an address without its zone, and that one leads nowhere.
+                    if matches!(address, SocketAddr::V6(address) if address.scope_id() != 0) {
+                        zoned = true;
+                    } else if !addresses.contains(&address.ip()) && addresses.len() < MAX_ADDRESSES {
                         addresses.push(address.ip());
                     }
                 }
-                addresses
+                (addresses, zoned)
             })
         });
         match found? {
-            Ok(addresses) => Ok(addresses),
+            Ok((addresses, true)) if addresses.is_empty() => Err(ConnectError::Dns {
+                target: target.to_owned(),
+                reason: "it has link-local addresses only, whose zone the driver cannot keep".to_owned(),
+            }),
+            Ok((addresses, _)) => Ok(addresses),
             Err(error) => {
                 Err(ConnectError::Dns { target: target.to_owned(), reason: clean(&error.to_string(), &[], "") })
             }
@@ -432,8 +496,9 @@ impl Dialler<'_> {
         result.map_err(|error| self.explain(&error, endpoint, target))
     }
 
-    /// The time for the next step: `connect_timeout`, or what is left until the deadline.
+    /// The time for the next step: `connect_timeout`, or what is left until the deadline; none after a signal.
     fn limit(&self, target: &str) -> Result<Duration, ConnectError> {
+        self.check_stop(target)?;
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ConnectError::NoTime { target: target.to_owned() });
@@ -457,10 +522,17 @@ impl Dialler<'_> {
                 let _ = sender.send(step());
             })
             .map_err(|error| driver(&error.to_string()))?;
-        match receiver.recv_timeout(limit) {
-            Ok(value) => Ok(value),
-            Err(RecvTimeoutError::Timeout) => Err(ConnectError::Silent { target: target.to_owned(), limit }),
-            Err(RecvTimeoutError::Disconnected) => Err(driver("it panicked")),
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match receiver.recv_timeout(left.min(SLICE)) {
+                Ok(value) => return Ok(value),
+                Err(RecvTimeoutError::Disconnected) => return Err(driver("it panicked")),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                    return Err(ConnectError::Silent { target: target.to_owned(), limit });
+                }
+                Err(RecvTimeoutError::Timeout) => self.check_stop(target)?,
+            }
         }
     }
 

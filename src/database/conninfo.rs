@@ -43,6 +43,9 @@ const fn plain(name: &'static str, use_: Use) -> Key {
 const ONE_CONNECTION: Use = Use::Ignored("healer uses one connection");
 const OWN_TIMEOUTS: Use = Use::Ignored("healer sets its own time-outs for each statement");
 const GSS: &str = "healer speaks no GSSAPI";
+const OAUTH: Use = Use::Ignored("healer speaks no OAuth");
+const SCRAM: Use =
+    Use::Refused { unless: &[], reason: "the driver proves itself by a password, not by keys made of one" };
 const CRL: &str = "healer cannot check revocation lists";
 
 /// Every parameter of libpq, and those that URLs of Prisma, node, JDBC, Go, Python and hosters carry.
@@ -55,6 +58,8 @@ pub(super) const KEYS: &[Key] = &[
     honoured("dbname", "PGDATABASE"),
     honoured("passfile", "PGPASSFILE"),
     honoured("service", "PGSERVICE"),
+    // Its variable is read where the file is looked for: a path need not be text.
+    plain("servicefile", Use::Honoured),
     honoured("sslmode", "PGSSLMODE"),
     honoured("sslrootcert", "PGSSLROOTCERT"),
     honoured("sslcert", "PGSSLCERT"),
@@ -113,7 +118,9 @@ pub(super) const KEYS: &[Key] = &[
     plain("timezone", Use::Ignored("healer always works in UTC")),
     plain("uselibpqcompat", Use::Ignored("sslmode always means what libpq means")),
     plain("sslcompression", Use::Ignored("compression of TLS is gone everywhere")),
-    plain("requiressl", Use::Ignored("use sslmode")),
+    // Ignored it would weaken what was asked for.
+    honoured("requiressl", "PGREQUIRESSL"),
+    plain("sslkeylogfile", Use::Ignored("healer writes the keys of a session nowhere")),
     plain("rewritebatchedinserts", Use::Ignored("it is for JDBC")),
     plain("endpoint", Use::Ignored("the host's name says it in the TLS handshake")),
     Key {
@@ -122,6 +129,18 @@ pub(super) const KEYS: &[Key] = &[
         use_: Use::Refused { unless: &["disable", "prefer"], reason: GSS },
     },
     Key { name: "krbsrvname", variable: None, use_: Use::Ignored(GSS) },
+    Key {
+        name: "min_protocol_version",
+        variable: Some("PGMINPROTOCOLVERSION"),
+        use_: Use::Refused { unless: &["3.0"], reason: "the driver speaks version 3.0 of the protocol" },
+    },
+    plain("max_protocol_version", Use::Ignored("the driver speaks version 3.0 of the protocol")),
+    plain("scram_client_key", SCRAM),
+    plain("scram_server_key", SCRAM),
+    plain("oauth_issuer", OAUTH),
+    plain("oauth_client_id", OAUTH),
+    plain("oauth_client_secret", OAUTH),
+    plain("oauth_scope", OAUTH),
     Key { name: "gsslib", variable: None, use_: Use::Ignored(GSS) },
     Key { name: "gssdelegation", variable: None, use_: Use::Ignored(GSS) },
     Key { name: "sslcrl", variable: Some("PGSSLCRL"), use_: Use::Refused { unless: &[], reason: CRL } },

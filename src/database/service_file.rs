@@ -19,7 +19,8 @@ pub(super) fn fill(given: &mut Given, around: &Surroundings<'_>) -> Result<(), U
         },
     };
     let mut candidates: Vec<PathBuf> = Vec::new();
-    if let Some(path) = around.path("PGSERVICEFILE") {
+    let named = given.value("servicefile").map(PathBuf::from);
+    if let Some(path) = named.clone().or_else(|| around.path("PGSERVICEFILE")) {
         candidates.push(path);
     } else if let Some(home) = &around.home {
         candidates.push(home.join(".pg_service.conf"));
@@ -28,13 +29,20 @@ pub(super) fn fill(given: &mut Given, around: &Surroundings<'_>) -> Result<(), U
         candidates.push(directory.join("pg_service.conf"));
     }
     candidates.push(PathBuf::from("/etc/postgresql-common/pg_service.conf"));
-    let first = candidates.first().cloned().unwrap_or_default();
+    let first = match (&named, candidates.first()) {
+        // What the text names and is not there may be anything, and is not repeated.
+        (Some(path), _) if !path.exists() => PathBuf::from("of the parameter servicefile"),
+        (_, first) => first.cloned().unwrap_or_default(),
+    };
     for path in candidates {
         let mut text = String::new();
         match std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(UrlError::Service { path, problem: error.kind().to_string() }),
+            Err(error) => {
+                let path = if named.as_ref() == Some(&path) { first } else { path };
+                return Err(UrlError::Service { path, problem: error.kind().to_string() });
+            }
         }
         if section(&text, &service, given, &path)? {
             return Ok(());
@@ -70,7 +78,7 @@ fn section(text: &str, service: &str, given: &mut Given, path: &std::path::Path)
         let Some((name, value)) = line.split_once('=') else {
             return Err(problem("has no `=`"));
         };
-        if name.trim() == "service" {
+        if matches!(name.trim(), "service" | "servicefile") {
             return Err(problem("a service cannot name another one"));
         }
         // The real place is the file; the error is translated so that it names file and line.

@@ -446,9 +446,9 @@ impl UrlError {
                                       empty environment), or give --database-url-file, DATABASE_URL_FILE or PGHOST"
                     .to_owned()
             }
-            Self::FileIsUrl { .. } => {
-                "put the string into a file that only you can read, or into DATABASE_URL".to_owned()
-            }
+            Self::FileIsUrl { .. } => "put the string into a file that only you can read, or into DATABASE_URL; if it \
+                                       is a path, nothing is there"
+                .to_owned(),
             Self::Unreadable { .. } => "check the path and that the user running healer may read the file".to_owned(),
             Self::NotUtf8 { .. } => "write it as UTF-8; percent-encode other bytes".to_owned(),
             Self::Empty { .. } | Self::TooLong { .. } => {
@@ -501,6 +501,11 @@ impl Surroundings<'static> {
             os_user: whoami::username().ok(),
             socket_directories: SOCKET_DIRECTORIES.iter().map(PathBuf::from).collect(),
         }
+    }
+
+    /// No surroundings at all, for a database that has nothing to do with what is set on this machine.
+    pub fn none() -> Self {
+        Self { variable: &|_| None, home: None, os_user: None, socket_directories: Vec::new() }
     }
 }
 
@@ -584,6 +589,11 @@ impl Given {
         self.values.insert(key, (value, None));
     }
 
+    /// Takes a value out.
+    fn forget(&mut self, key: &str) {
+        self.values.remove(key);
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
@@ -601,7 +611,7 @@ impl Given {
 
 /// Fills what is open (service file, variables, password file, defaults) and turns text into settings.
 fn finish(mut given: Given, source: UrlSource, around: &Surroundings<'_>) -> Result<ConnectSettings, UrlError> {
-    fill_from_surroundings(&mut given, around)?;
+    fill_from_surroundings(&mut given, &source, around)?;
     let mut hosts = hosts(&given, &source, around)?;
     let user = name(&given, "user", &source)?.or_else(|| around.os_user.clone()).ok_or_else(|| UrlError::Bad {
         origin: source.to_string(),
@@ -672,10 +682,15 @@ fn finish(mut given: Given, source: UrlSource, around: &Surroundings<'_>) -> Res
     })
 }
 
-/// Service file, then variables, for what the text left open.
-fn fill_from_surroundings(given: &mut Given, around: &Surroundings<'_>) -> Result<(), UrlError> {
+/// Service file, then variables, for what the text left open. What one of them says of TLS in whatever words is settled
+/// before the next one is asked: a variable must not fill in for the word that a URL has said otherwise.
+fn fill_from_surroundings(given: &mut Given, source: &UrlSource, around: &Surroundings<'_>) -> Result<(), UrlError> {
     let host_was_given = given.has("host") || given.has("hostaddr");
+    settle_sslmode(given, false, source)?;
+    let settled = given.value("sslmode").is_some();
     service_file::fill(given, around)?;
+    settle_sslmode(given, settled, source)?;
+    let settled = given.value("sslmode").is_some();
     for key in KEYS {
         let Some(name) = key.variable else { continue };
         // An address from the environment would send a URL's host name to another machine.
@@ -694,7 +709,61 @@ fn fill_from_surroundings(given: &mut Given, around: &Surroundings<'_>) -> Resul
             given.put(key.name, value, Some(name.to_owned()));
         }
     }
+    settle_sslmode(given, settled, source)
+}
+
+/// Turns what other programs' words ask for (`ssl`, `sslaccept`, `requiressl`) into the `sslmode` of the source that
+/// holds them. `settled`: an earlier source has said the mode, and these words come too late.
+fn settle_sslmode(given: &mut Given, settled: bool, source: &UrlSource) -> Result<(), UrlError> {
+    const WORDS: [&str; 3] = ["ssl", "sslaccept", "requiressl"];
+    if !settled {
+        let said = mode_of(given, source)?;
+        let asked = match given.value("ssl") {
+            Some("true" | "1" | "require" | "no-verify") if said.is_some_and(|mode| mode < SslMode::Require) => {
+                return Err(given.bad("ssl", "asks for TLS, and sslmode for less than that", source));
+            }
+            Some("true" | "1" | "require" | "no-verify") => Some(SslMode::Require),
+            Some("false" | "0" | "disable") => Some(SslMode::Disable),
+            Some(_) => return Err(given.bad("ssl", "must be true or false", source)),
+            None => match given.value("requiressl") {
+                Some("1") => Some(SslMode::Require),
+                None | Some("0") => None,
+                Some(_) => return Err(given.bad("requiressl", "must be 0 or 1", source)),
+            },
+        };
+        let mode = match (given.value("sslaccept"), said.or(asked)) {
+            (Some("strict"), Some(mode)) if mode < SslMode::Require => {
+                return Err(given.bad("sslaccept", "strict needs TLS, and sslmode or ssl ask for less", source));
+            }
+            (Some("strict"), _) => Some(SslMode::VerifyFull),
+            (None | Some("accept_invalid_certs"), mode) => mode,
+            (Some(_), _) => return Err(given.bad("sslaccept", "must be strict or accept_invalid_certs", source)),
+        };
+        if let Some(mode) = mode.filter(|mode| said != Some(*mode)) {
+            given.replace("sslmode", mode.as_str().to_owned());
+        }
+    }
+    for word in WORDS {
+        given.forget(word);
+    }
     Ok(())
+}
+
+/// What `sslmode` says.
+fn mode_of(given: &Given, source: &UrlSource) -> Result<Option<SslMode>, UrlError> {
+    match given.value("sslmode") {
+        Some("disable") => Ok(Some(SslMode::Disable)),
+        Some("allow" | "prefer") => Ok(Some(SslMode::Prefer)),
+        // `no-verify` is the word of node's driver for what libpq calls require.
+        Some("require" | "no-verify") => Ok(Some(SslMode::Require)),
+        Some("verify-ca") => Ok(Some(SslMode::VerifyCa)),
+        Some("verify-full") => Ok(Some(SslMode::VerifyFull)),
+        Some(_) => {
+            let words = "must be disable, allow, prefer, require, verify-ca or verify-full";
+            Err(given.bad("sslmode", words, source))
+        }
+        None => Ok(None),
+    }
 }
 
 fn channel_binding(given: &Given, source: &UrlSource) -> Result<ChannelBinding, UrlError> {
@@ -768,31 +837,7 @@ fn tls_level(
         "system" => RootCert::System,
         path => RootCert::Path(path.into()),
     });
-    let mode = match given.value("sslmode") {
-        Some("disable") => Some(SslMode::Disable),
-        Some("allow" | "prefer") => Some(SslMode::Prefer),
-        // `no-verify` is the word of node's driver for what libpq calls require.
-        Some("require" | "no-verify") => Some(SslMode::Require),
-        Some("verify-ca") => Some(SslMode::VerifyCa),
-        Some("verify-full") => Some(SslMode::VerifyFull),
-        Some(_) => {
-            let words = "must be disable, allow, prefer, require, verify-ca or verify-full";
-            return Err(given.bad("sslmode", words, source));
-        }
-        None => None,
-    };
-    let mode = match (mode, given.value("ssl")) {
-        (Some(mode), _) => Some(mode),
-        (None, None) => None,
-        (None, Some("true" | "1" | "require" | "no-verify")) => Some(SslMode::Require),
-        (None, Some("false" | "0" | "disable")) => Some(SslMode::Disable),
-        (None, Some(_)) => return Err(given.bad("ssl", "must be true or false", source)),
-    };
-    let mode = match given.value("sslaccept") {
-        Some("strict") if mode.is_none_or(|mode| mode >= SslMode::Require) => Some(SslMode::VerifyFull),
-        None | Some("accept_invalid_certs" | "strict") => mode,
-        Some(_) => return Err(given.bad("sslaccept", "must be strict or accept_invalid_certs", source)),
-    };
+    let mode = mode_of(given, source)?;
     if root == Some(RootCert::System) {
         // Anybody can get a certificate from a public authority: without the name it proves nothing.
         return match mode {
@@ -860,12 +905,17 @@ fn hosts(given: &Given, source: &UrlSource, around: &Surroundings<'_>) -> Result
             ("", Some(address)) => Place::Tcp { host: address.to_string(), address: Some(address) },
             ("", None) => default_place(port, &around.socket_directories),
             (path, _) if path.starts_with('/') => {
-                if path.len() > 100 || path.chars().any(|c| c.is_control() || "@?#".contains(c)) {
+                let odd = path.contains(['@', '?', '#']) && !is_there(Path::new(path));
+                if odd || path.len() > 100 || path.contains(char::is_control) {
                     return Err(given.bad("host", "is no directory of a socket", source));
                 }
                 Place::Socket(path.into())
             }
             (host, address) => {
+                if is_zoned(host) {
+                    let words = "has a zone (what follows the %), which the driver cannot keep: name another address";
+                    return Err(given.bad("host", words, source));
+                }
                 if !is_host(host) {
                     let words = "has characters that no host name has (an unencoded character of the password?)";
                     return Err(given.bad("host", words, source));
@@ -886,11 +936,15 @@ fn default_place(port: u16, directories: &[PathBuf]) -> Place {
     )
 }
 
-/// Letters, digits, `-`, `_` and `.`, or an IPv6 address with an optional zone.
+/// Whether this is an IPv6 address with a zone: `fe80::1%eth0`.
+fn is_zoned(host: &str) -> bool {
+    host.split_once('%').is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Letters, digits, `-`, `_` and `.`, or an IPv6 address.
 fn is_host(host: &str) -> bool {
-    let (address, zone) = host.split_once('%').unwrap_or((host, "x"));
-    if address.parse::<std::net::Ipv6Addr>().is_ok() {
-        return !zone.is_empty() && zone.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return true;
     }
     // 253 is the longest name that DNS has.
     host.len() <= 253 && host.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
@@ -954,18 +1008,29 @@ fn keepalives(given: &Given, source: &UrlSource) -> Result<Option<Keepalives>, U
     }))
 }
 
-/// A path, unless it looks like a connection string given in the wrong place.
+/// A path, unless it is a connection string given in the wrong place.
 fn printable_path(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    if looks_like_connection_string(&text) { "***".to_owned() } else { text.into_owned() }
+    if is_mistaken(path) { "***".to_owned() } else { path.to_string_lossy().into_owned() }
 }
 
-fn looks_like_connection_string(text: &str) -> bool {
-    text.contains("://") || text.contains('@') || text.contains("password=") || text.contains("host=")
+/// Whether what stands for a path looks like a connection string, and is no path of this machine either: `@` stands in
+/// names of folders too, such as those of a unit's instances.
+fn is_mistaken(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let looks = ["://", "@", "password=", "host="].iter().any(|piece| text.contains(piece));
+    looks && !is_there(path)
+}
+
+/// Whether something has this path, also where this user may not look at it.
+fn is_there(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 fn refuse_url_as_path(origin: &'static str, path: &Path) -> Result<(), UrlError> {
-    if looks_like_connection_string(&path.to_string_lossy()) {
+    if is_mistaken(path) {
         return Err(UrlError::FileIsUrl { origin });
     }
     Ok(())

@@ -610,9 +610,8 @@ fn concerns(shown: &[&Pattern]) -> Vec<Concern> {
     shown
         .iter()
         .filter(|pattern| pattern.changed() && pattern.count > 0 && pattern.is_grave())
-        .take(CONCERNS)
         .map(|pattern| Concern {
-            key: format!("error-pattern:{}", pattern.key),
+            key: format!("error-pattern:{}", pattern.first_key),
             severity: match pattern.severity {
                 Severity::Critical => plan::Severity::Critical,
                 Severity::Error => plan::Severity::Error,

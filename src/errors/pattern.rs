@@ -39,6 +39,8 @@ const MAX_TEMPLATE: usize = 500;
 pub struct Stored {
     /// Its row.
     pub id: i64,
+    /// The key under which it was first known.
+    pub first_key: String,
     /// Version of masking and grouping that made it.
     pub version: u16,
     /// How grave.
@@ -251,6 +253,9 @@ impl From<&CauseEntry> for Cause {
 pub struct Pattern {
     /// The smallest of its fingerprints.
     pub key: String,
+    /// The key under which it was first known: whatever joins it since, alerts know it by this.
+    #[serde(default)]
+    pub first_key: String,
     /// `component:error_type`.
     pub error_key: String,
     /// How grave.
@@ -479,6 +484,10 @@ fn describe(group: Group<Tally>, known: &Known<'_>, errors: u64, fingerprinter: 
     let bursts = bursts_of(&before, &inside, &span);
     let mut pattern = Pattern {
         key: group.key.to_string(),
+        first_key: owners
+            .iter()
+            .min_by_key(|stored| stored.id)
+            .map_or_else(|| group.key.to_string(), |stored| stored.first_key.clone()),
         error_key: about.error_key(),
         severity: about.severity,
         template: shorten(if group.template.is_empty() { NO_TEXT } else { &group.template }),

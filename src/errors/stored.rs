@@ -39,6 +39,7 @@ fn read(row: &Row) -> Result<Stored, Error> {
     let fingerprints: Vec<StoredFingerprint> = serde_json::from_value(row.json("fingerprints")?).unwrap_or_default();
     Ok(Stored {
         id: row.int("id")?,
+        first_key: row.text("first_key")?,
         version: u16::try_from(row.int("version")?).unwrap_or(0),
         severity: serde_json::from_value(Value::String(row.text("severity")?)).unwrap_or(Severity::Error),
         component: row.optional_text("component")?,

@@ -2,7 +2,8 @@
 //!
 //! `detect` reads and decides, in READ ONLY transactions, the same in a dry run; `act` stores. What is shown stands in
 //! `healer.outlook`, every checkable claim in `healer.forecast`, what was learned in `healer.setting`. It changes nothing
-//! of the system. Limits: those of [`super::source`]; a claim that nothing settled for [`OPEN_DAYS`] is given up.
+//! of the system. Limits: those of [`super::source`]; a claim that nothing settled for [`OPEN_DAYS`] is given up. What could
+//! not be read stays as it was last foretold and learned, and its claims stay open.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,8 @@ pub struct Outlook {
     pub notes: Vec<String>,
     /// What could not be read because a query failed, and why.
     failed: Vec<(&'static str, CheckResult)>,
+    /// The kinds that were read: only of these it is known what is gone.
+    read: Vec<&'static str>,
     claims: Vec<Value>,
     now: Option<DateTime<Utc>>,
     names: Names,
@@ -100,7 +103,12 @@ pub fn detect(
     outlook.names = resource::names(settings, mapping, catalog);
     let mut histories = Histories::default();
     match source::read(session, settings, mapping, catalog, now) {
-        Ok(read) => histories = read,
+        Ok(read) => {
+            if read.missing.is_none() {
+                outlook.read.push(JOB);
+            }
+            histories = read;
+        }
         Err(error) if error.stops_the_pass() => return Err(error),
         Err(error) => {
             session.check_stop()?;
@@ -109,7 +117,10 @@ pub fn detect(
     }
     let mut resources = Vec::new();
     match resource::read(session, &outlook.names, catalog, now) {
-        Ok(read) => resources = read,
+        Ok(read) => {
+            outlook.read.push(RESOURCE);
+            resources = read;
+        }
         Err(error) if error.stops_the_pass() => return Err(error),
         Err(error) => {
             session.check_stop()?;
@@ -145,11 +156,14 @@ pub fn act(session: &mut Session, lease: &Lease, outlook: &Outlook) -> Result<Ke
             Param::Text(&Value::from(told).to_string()),
             Param::Text(&Value::from(outlook.claims.clone()).to_string()),
             Param::Time(Some(now)),
+            Param::Texts(&outlook.read),
         ],
     )?;
     kept.claims = u64::try_from(row.int("claims")?).unwrap_or(0);
-    let knowledge = serde_json::to_string(&outlook.knowledge).unwrap_or_else(|_| "null".into());
-    session.rows(&statement::KNOWLEDGE_STORE.fill(&empty), &[Param::Text(&knowledge)])?;
+    if outlook.read.contains(&JOB) {
+        let knowledge = serde_json::to_string(&outlook.knowledge).unwrap_or_else(|_| "null".into());
+        session.rows(&statement::KNOWLEDGE_STORE.fill(&empty), &[Param::Text(&knowledge)])?;
+    }
     session.commit()?;
     // Apart from what was foretold: a resource that cannot be measured after all must not take that with it.
     session.transaction(&[resource::note(&outlook.names), statement::FORECAST_PRUNE.fill(&empty)])?;
@@ -204,6 +218,10 @@ impl Outlook {
     ) -> Result<(), Error> {
         session.read()?;
         for row in &session.rows(&statement::FORECAST_OPEN.fill(&Names::default()), &[])? {
+            let kind = row.text("kind")?;
+            if !self.read.contains(&kind.as_str()) {
+                continue;
+            }
             let id = row.int("id")?;
             let subject = row.text("subject")?;
             let made_at = row.int("made_us")?;
@@ -217,7 +235,7 @@ impl Outlook {
             let limit = row.optional_float("limit_value")?.unwrap_or(0.0);
             let due_at = row.optional_int("due_us")?;
             let stored = of.claim().map(|claim| Stored { job: subject.clone(), made_at, due_at, limit, claim });
-            let verdict = match (stored, row.text("kind")?.as_str()) {
+            let verdict = match (stored, kind.as_str()) {
                 (None, _) => Verdict::Void,
                 (Some(stored), JOB) => {
                     let watched = histories.jobs.iter().find(|watched| watched.job.name == subject);

@@ -117,7 +117,12 @@ pub fn read(
         .take(JOBS)
         .map(|(name, raw)| watch(&name, raw, settings, &blind, (&conditions, believed), now))
         .collect();
-    Ok(Histories { jobs, left_out, missing: None })
+    let mut histories = Histories { jobs, left_out, missing: None };
+    if histories.jobs.is_empty() && heartbeats.is_none() && mapping.heartbeats.is_some() {
+        histories.missing =
+            Some(format!("table {} cannot be read: no runs of jobs are known", settings.heartbeats.table));
+    }
+    Ok(histories)
 }
 
 /// What is known of one job before it is cleaned.

@@ -14,6 +14,7 @@ use crate::change::plan::Plan;
 use crate::database::session::Row;
 use crate::database::statement;
 use crate::error::Error;
+use crate::report::table::said;
 use crate::settings::{JobHeartbeats as Limits, Settings};
 
 /// The check.
@@ -23,6 +24,9 @@ const NAME: &str = "job-heartbeats";
 
 /// Gaps between runs from which their median is called the job's interval.
 const LEARNED_FROM: i64 = 5;
+
+/// Characters of a job's error, as sql/heal/job_heartbeats.sql cuts it.
+const SAID: usize = 160;
 
 /// Intervals of a job after which being skipped all the time counts.
 const SKIPPED_INTERVALS: f64 = 3.0;
@@ -56,7 +60,8 @@ impl Job {
             failure_s: row.optional_int("failure_s")?,
             updated_s: row.optional_int("updated_s")?,
             failures: row.optional_int("failures")?.unwrap_or(0),
-            error: row.optional_text("error")?,
+            // What a job says goes into the output, into alerts and so to other services: never with a secret in it.
+            error: row.optional_text("error")?.map(|error| said(&error, SAID)),
             interval_s: row.optional_int("interval_s")?,
             runs: row.optional_int("runs")?.unwrap_or(0),
         })

@@ -26,8 +26,6 @@ pub struct MissingIds;
 pub struct Candidate {
     /// Its id.
     pub id: String,
-    /// Its external id as it stands in the row: none, or a placeholder.
-    pub external_id: Option<String>,
     /// When it was posted.
     pub posted_at: Option<DateTime<Utc>>,
     /// The same in seconds.
@@ -38,18 +36,20 @@ pub struct Candidate {
     pub orphan: Option<String>,
     /// The ids of its parts, as text.
     pub thread_ids: Option<String>,
+    /// All that the row says of having been sent, as one number.
+    pub marks: i64,
 }
 
 impl Candidate {
     fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.text("id")?,
-            external_id: row.optional_text("external_id")?,
             posted_at: row.optional_time("posted_at")?,
             age_s: row.optional_int("age_s")?,
             first_time: row.optional_time("first_time")?,
             orphan: row.optional_text("orphan")?,
             thread_ids: row.optional_text("thread_ids")?,
+            marks: row.int("marks")?,
         })
     }
 }
@@ -119,12 +119,9 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                 check: "missing-ids",
                 change,
                 seen: candidate.posted_at,
-                values: Values {
-                    external_id: judgement.external_id.as_deref().map(Box::from),
-                    seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                    ..Values::default()
-                }
-                .boxed(),
+                marks: candidate.marks,
+                values: Values { external_id: judgement.external_id.as_deref().map(Box::from), ..Values::default() }
+                    .boxed(),
                 first_time: candidate.first_time,
                 target: candidate.id.into_boxed_str(),
                 code: "missing_id",
@@ -156,7 +153,7 @@ mod tests {
     fn candidate(orphan: Option<&str>) -> Candidate {
         Candidate {
             id: "a".into(),
-            external_id: None,
+            marks: 0,
             posted_at: None,
             age_s: None,
             first_time: None,

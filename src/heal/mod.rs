@@ -299,7 +299,7 @@ fn doubt(external_id: Option<&str>, real: bool, orphan: Option<&str>, flag: Opti
 }
 
 /// An orphan id, if it looks like one.
-fn orphan_id(text: Option<&str>) -> Option<&str> {
+pub(crate) fn orphan_id(text: Option<&str>) -> Option<&str> {
     text.filter(|id| !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()))
 }
 

@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Check, CheckResult, Room, Shared, Status, doubt, held_code, listed_ids, orphan_id, stream, with_ledgers};
-use crate::change::plan::{Action, Change, Outcome, Plan, Values};
+use crate::change::plan::{Action, Change, Outcome, Plan};
 use crate::database::session::{Access as Transaction, Row, Session};
 use crate::database::statement;
 use crate::error::Error;
@@ -46,6 +46,8 @@ pub struct Candidate {
     pub flag: Option<String>,
     /// Its last error.
     pub error: Option<String>,
+    /// All that the row says of having been sent, as one number.
+    pub marks: i64,
 }
 
 impl Candidate {
@@ -61,6 +63,7 @@ impl Candidate {
             parts: row.optional_int("parts")?,
             flag: row.optional_text("flag")?,
             error: row.optional_text("error")?,
+            marks: row.int("marks")?,
         })
     }
 }
@@ -96,6 +99,7 @@ pub fn judge(candidate: &Candidate, facts: &[Fact], ledgers: &[Ledger]) -> Decis
             candidate.orphan.as_deref(),
             candidate.flag.as_deref(),
         ),
+        marks: candidate.marks,
     };
     let judgement = verdict::judge(&subject, facts, ledgers, Trust::NOBODY);
     if judgement.verdict == Verdict::Posted {
@@ -297,11 +301,8 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan, way: &Way, ordered: bool) -> Res
                         check: "old-failed",
                         change,
                         seen: candidate.changed_at,
-                        values: Values {
-                            seen_external_id: candidate.external_id.as_deref().map(Box::from),
-                            ..Values::default()
-                        }
-                        .boxed(),
+                        marks: candidate.marks,
+                        values: None,
                         first_time: candidate.first_time,
                         target: candidate.id.into_boxed_str(),
                         code: "archive",

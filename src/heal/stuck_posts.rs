@@ -62,6 +62,8 @@ pub struct Candidate {
     pub flag: Option<String>,
     /// Its last error.
     pub error: Option<String>,
+    /// All that the row says of having been sent, as one number.
+    pub marks: i64,
 }
 
 impl Candidate {
@@ -80,6 +82,7 @@ impl Candidate {
             parts: row.optional_int("parts")?,
             flag: row.optional_text("flag")?,
             error: row.optional_text("error")?,
+            marks: row.int("marks")?,
         })
     }
 
@@ -94,6 +97,7 @@ impl Candidate {
             listed_parts,
             listed_id,
             doubt: open.or(after.then_some("its last error came after the submit, so the post may be live")),
+            marks: self.marks,
         }
     }
 }
@@ -261,6 +265,7 @@ fn detect(room: &mut Room<'_>, plan: &mut Plan) -> Result<CheckResult, Error> {
                     check: "stuck-posts",
                     change,
                     seen: candidate.claimed_at,
+                    marks: candidate.marks,
                     values: values(change, &candidate, &decision.judgement, of_post).boxed(),
                     first_time: candidate.first_time,
                     target: candidate.id.into_boxed_str(),
@@ -316,7 +321,6 @@ fn values(change: Change, candidate: &Candidate, judgement: &Judgement, facts: &
         } else {
             None
         },
-        seen_external_id: candidate.external_id.as_deref().map(Box::from),
         decided_at: facts.iter().filter(|fact| fact.kind == Kind::Decided).filter_map(|fact| fact.at).max(),
     }
 }
@@ -423,6 +427,7 @@ mod tests {
             parts: None,
             flag: None,
             error: None,
+            marks: 0,
         }
     }
 

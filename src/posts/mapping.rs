@@ -137,8 +137,15 @@ pub fn key_as(key: &str, column: &Column) -> String {
             "CASE WHEN {key} LIKE '________-____-____-____-____________' AND {key} !~ '[^0-9a-fA-F-]' \
              AND length(replace({key}, '-', '')) = 32 THEN {key}::uuid END"
         ),
-        "bigint" => format!("CASE WHEN {key} ~ '^-?[0-9]{{1,18}}$' THEN {key}::bigint END"),
-        "integer" => format!("CASE WHEN {key} ~ '^-?[0-9]{{1,9}}$' THEN {key}::integer END"),
+        // Of the longest texts not all are in range: nested, so that none is cast before it was looked at.
+        "bigint" => format!(
+            "CASE WHEN {key} ~ '^-?[0-9]{{1,18}}$' THEN {key}::bigint WHEN {key} ~ '^-?[0-9]{{19}}$' THEN \
+             CASE WHEN {key}::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN {key}::bigint END END"
+        ),
+        "integer" => format!(
+            "CASE WHEN {key} ~ '^-?[0-9]{{1,9}}$' THEN {key}::integer WHEN {key} ~ '^-?[0-9]{{10}}$' THEN \
+             CASE WHEN {key}::bigint BETWEEN -2147483648 AND 2147483647 THEN {key}::integer END END"
+        ),
         _ => key.to_owned(),
     }
 }
@@ -272,6 +279,10 @@ impl<'a> Build<'a> {
                 self.relation.quoted, posts.id
             ));
         }
+        if !id.not_null && self.relation.kind != "v" {
+            self.warnings
+                .push(format!("{}.{} may be NULL: rows without an id are left alone", self.relation.quoted, posts.id));
+        }
         let names = &mut self.names;
         // What a row that comes back from the archive is written with: computed columns compute themselves.
         let written: Vec<&str> = self
@@ -299,6 +310,34 @@ impl<'a> Build<'a> {
         names.set("target_match", key_as("r.target", id));
         names.set("action_match", key_as("a.target", id));
         Ok(())
+    }
+
+    /// All that the row itself says of having been sent, as one number: the external id, orphan, flag, list of ids and
+    /// last error. What a plan saw, or a person, is compared with what stands there by then.
+    fn marks(&mut self) {
+        let get = |name: &str| self.names.get(name).unwrap_or("NULL::text").to_owned();
+        let told = [
+            format!("p.{}::text", get("external_id")),
+            get("orphan"),
+            get("flag"),
+            get("thread_ids"),
+            get("last_error"),
+        ];
+        let marks: Vec<String> =
+            told.iter().filter(|sql| *sql != "NULL::text").map(|sql| format!("coalesce({sql}, '')")).collect();
+        let none = |sql: &str| format!("({sql} IS NULL OR {sql} !~ {})", get("real"));
+        let unsent = format!(
+            "(a.before ->> {} IS DISTINCT FROM {} OR ({} AND {} AND {} IS NULL AND ({listed} IS NULL OR {listed} !~ '[0-9]{{2}}')))",
+            get("status_name"),
+            get("queued"),
+            none(&told[0]),
+            none(&told[1]),
+            told[2],
+            listed = told[3]
+        );
+        let marks = format!("hashtextextended(concat_ws(chr(31), {}), 0)", marks.join(", "));
+        self.names.set("may_restore", unsent);
+        self.names.set("marks", marks);
     }
 
     fn has_label(&self, word: &str) -> bool {
@@ -531,6 +570,7 @@ impl<'a> Build<'a> {
         self.names.set("thread_ids", of(thread_ids, "NULL::text"));
         self.names.set("orphan", of(features.map(|read| format!("{read}::jsonb ->> 'tweet_id_orphan'")), "NULL::text"));
         self.names.set("last_error", of(last_error, "NULL::text"));
+        self.marks();
         match error.filter(|column| column.may_update) {
             Some(column) => {
                 let name = self.catalog.literal(&posts.error_message)?;
@@ -626,6 +666,10 @@ impl<'a> Build<'a> {
         self.names.set("events", relation.quoted.clone());
         self.names.set("events_json", json.quoted.clone());
         self.names.set("events_json_type", json.base_type.clone());
+        // A uuid of a post is read in lower case; a document may have it in capitals.
+        let decision = format!("r.{}::jsonb ->> 'decision_id'", json.quoted);
+        let is_uuid = self.names.get("id_type") == Some("uuid");
+        self.names.set("events_post", if is_uuid { format!("lower({decision})") } else { decision });
         self.names.set("events_at", instant("r", created, zone));
         self.names.set("events_at_column", created.quoted.clone());
         self.names.set("events_at_now", now_as(created, zone));

@@ -45,6 +45,8 @@ pub struct Subject<'a> {
     pub listed_id: Option<&'a str>,
     /// What in the row leaves it open whether it was sent: a placeholder, a mark of the application, its last error.
     pub doubt: Option<&'static str>,
+    /// All that the row says of having been sent, as one number: what a person decided on is known by it.
+    pub marks: i64,
 }
 
 /// A verdict and what it stands on.
@@ -119,8 +121,10 @@ pub fn judge(subject: &Subject<'_>, facts: &[Fact], ledgers: &[Ledger], trust: T
     if let Some(proof) = proof(subject, facts) {
         return proof;
     }
-    // A person who decided has seen the row: what stood in it before the decision stands in it for good.
-    if let (Some(doubt), None) = (subject.doubt, decided) {
+    // A person who decided has seen the row. What stood in it then leaves nothing open; what a worker wrote since does.
+    let seen = facts.iter().filter(|fact| fact.kind == Kind::Decided).max_by_key(|fact| fact.at);
+    let seen = seen.and_then(|fact| fact.note.as_deref()).and_then(|marks| marks.parse().ok());
+    if let Some(doubt) = subject.doubt.filter(|_| seen != Some(subject.marks)) {
         return nothing(Verdict::Uncertain, None, doubt.to_owned());
     }
     if let Some(ledger) = ledgers.iter().find(|ledger| ledger.access != Access::Readable) {
@@ -429,9 +433,12 @@ mod tests {
 
     #[test]
     fn what_the_row_leaves_open_is_uncertain_until_a_person_decides() {
-        let row = Subject { doubt: Some("a placeholder"), ..Subject::default() };
+        let row = Subject { doubt: Some("a placeholder"), marks: -7, ..Subject::default() };
         let at = DateTime::<Utc>::from_timestamp(200, 0);
-        let decision = Fact { at, ..fact("held", Kind::Decided, None) };
+        let decision = Fact { at, note: Some("-7".into()), ..fact("held", Kind::Decided, None) };
+        let written_since = Subject { marks: 8, ..row.clone() };
+        let again = judge(&written_since, std::slice::from_ref(&decision), &readable(1.0), DEFAULT);
+        assert_eq!(again.verdict, Verdict::Uncertain, "what was written after the decision nobody has decided on");
         assert_eq!(judge(&row, &[], &readable(1.0), DEFAULT).verdict, Verdict::Uncertain);
         assert_eq!(judge(&row, &[decision], &readable(1.0), DEFAULT).verdict, Verdict::NotPosted);
         let proof = [fact("post_receipts", Kind::Sent, Some("5"))];

@@ -1,4 +1,5 @@
-//! `report content`: the weights in force, how they moved, and what they stand on, as `optimize content` stored it.
+//! `report content`: the weights in force, how they moved, what they stand on, and how the checks of the pass were (among
+//! them whether an earlier change did harm), as `optimize content` stored it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,6 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::chart::{Chart, Kind, Series};
+use super::checks::{self, CheckState};
 use super::model::SCHEMA_VERSION;
 use super::part::{Ask, Block, Metric, Part, stored};
 use super::spark;
@@ -13,7 +15,8 @@ use super::table;
 use crate::database::session::Param;
 use crate::database::statement::{self, Names};
 use crate::error::Error;
-use crate::heal::{Status, ago};
+use crate::heal::ago;
+use crate::pass::CONTENT;
 use crate::start::Start;
 
 /// Weights at one time: name → weight, for each subject.
@@ -53,11 +56,14 @@ pub fn part(start: &mut Start, ask: &Ask) -> Result<Part, Error> {
                 ],
             });
         }
-        Ok((!noted.is_empty()).then_some((noted, findings)))
+        if noted.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((noted, findings, checks::of_last_run(session, CONTENT.lease)?)))
     })?;
     Ok(match found {
         Err(part) => part,
-        Ok((noted, findings)) => show(&noted, &findings, ask),
+        Ok((noted, findings, checks)) => show(&noted, &findings, &checks, ask),
     })
 }
 
@@ -115,7 +121,7 @@ fn earned(subject: &str, weights: &Weights<'_>, findings: &Value) -> Chart {
     }
 }
 
-fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
+fn show(noted: &[Noted], findings: &Value, checks: &[CheckState], ask: &Ask) -> Part {
     let Some(newest) = noted.last() else { return Part::empty("content", "nothing is known yet".into()) };
     let best = newest.subjects.iter().take(2).filter_map(|(_, weights)| {
         let (name, weight) = weights.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
@@ -129,8 +135,13 @@ fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
         noted.len().saturating_sub(1),
         ask.since
     );
+    let verdict = checks::headed(checks, verdict);
     let mut text = table::wrapped(&format!("healer report content: {}", table::clean(&verdict)), ask.look);
-    let mut blocks = Vec::new();
+    let amiss = checks::lines(checks);
+    for line in &amiss {
+        text.push_str(&table::wrapped(line, ask.look));
+    }
+    let mut blocks: Vec<Block> = amiss.into_iter().map(Block::Text).collect();
     let mut metrics = Vec::new();
     for (index, (subject, weights)) in newest.subjects.iter().enumerate() {
         if weights.is_empty() {
@@ -184,14 +195,14 @@ fn show(noted: &[Noted], findings: &Value, ask: &Ask) -> Part {
     };
     Part {
         name: "content",
-        statuses: vec![Status::Ok],
-        well: true,
+        statuses: checks.iter().map(CheckState::news).collect(),
+        well: checks::well(checks),
         has_data: true,
         too_old: false,
         exit_code: 0,
         json: json!({
             "schemaVersion": SCHEMA_VERSION, "command": "report", "part": "content", "status": "ok", "verdict": verdict,
-            "weights": noted.iter().map(document).collect::<Vec<_>>(), "findings": findings,
+            "weights": noted.iter().map(document).collect::<Vec<_>>(), "findings": findings, "checks": checks,
         }),
         metrics,
         text,

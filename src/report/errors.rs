@@ -1,4 +1,5 @@
-//! `report errors`: what is going wrong, as the last `analyze-errors` stored it. Reads nothing else.
+//! `report errors`: what is going wrong, as the last `analyze-errors` stored it, and how its checks were. Reads nothing
+//! else.
 
 use std::fmt::Write as _;
 
@@ -6,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::chart::{Chart, Kind, Series};
+use super::checks::{self, CheckState};
 use super::model::SCHEMA_VERSION;
 use super::part::{Ask, Block, Metric, Part, stored};
 use super::spark;
@@ -13,6 +15,7 @@ use super::table;
 use crate::error::Error;
 use crate::errors::stored::{self as patterns, Day, PatternRow};
 use crate::heal::{Status, ago};
+use crate::pass::ERRORS;
 use crate::start::Start;
 
 /// Patterns that are listed: a page of them.
@@ -24,6 +27,7 @@ struct Found {
     days: Vec<Day>,
     summary: Value,
     analysed: DateTime<Utc>,
+    checks: Vec<CheckState>,
 }
 
 /// The part.
@@ -33,7 +37,9 @@ pub fn part(start: &mut Start, ask: &Ask) -> Result<Part, Error> {
     let found = stored(start, "errors", "healer analyze-errors", |session| {
         let Some((summary, analysed)) = patterns::summary(session)? else { return Ok(None) };
         let (rows, total) = patterns::patterns(session, seconds, LISTED)?;
-        Ok(Some(Found { patterns: rows, total, days: patterns::days(session, seconds)?, summary, analysed }))
+        let days = patterns::days(session, seconds)?;
+        let checks = checks::of_last_run(session, ERRORS.lease)?;
+        Ok(Some(Found { patterns: rows, total, days, summary, analysed, checks }))
     })?;
     Ok(match found {
         Err(part) => part,
@@ -53,6 +59,7 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
         health.map_or_else(|| "unknown".to_owned(), |health| format!("{health:.0} of 100")),
         ago(age)
     );
+    let verdict = checks::headed(&found.checks, verdict);
     // As the pass itself judges: below 70 somebody should know, below 40 somebody must act.
     let status = match health {
         None => Status::Unknown,
@@ -60,6 +67,8 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
         Some(health) if health < 70.0 || changed > 0 => Status::Warning,
         Some(_) => Status::Ok,
     };
+    let mut statuses = vec![status];
+    statuses.extend(found.checks.iter().map(CheckState::news));
     let rows: Vec<Vec<String>> = found.patterns.iter().map(row).collect();
     let mut text = table::wrapped(&format!("healer report errors: {}", table::clean(&verdict)), ask.look);
     let counts: Vec<Option<f64>> = found.days.iter().map(|day| Some(day.errors as f64)).collect();
@@ -72,6 +81,10 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
             table.add_row(row.iter().map(|cell| table::clean(cell)));
         }
         let _ = write!(text, "\n{}", table::text(&table));
+    }
+    let amiss = checks::lines(&found.checks);
+    for line in &amiss {
+        text.push_str(&table::wrapped(line, ask.look));
     }
     let advice = strings(&found.summary["recommendations"]);
     for line in &advice {
@@ -87,11 +100,11 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
     })];
     blocks.push(Block::Chart(by_pattern(&found.patterns)));
     blocks.push(Block::Table("Patterns".into(), HEADINGS.iter().map(|word| (*word).to_owned()).collect(), rows));
-    blocks.extend(advice.into_iter().map(Block::Text));
+    blocks.extend(amiss.into_iter().chain(advice).map(Block::Text));
     Part {
         name: "errors",
-        statuses: vec![status],
-        well: status == Status::Ok,
+        statuses,
+        well: status == Status::Ok && checks::well(&found.checks),
         has_data: true,
         too_old: false,
         exit_code: 0,
@@ -103,7 +116,7 @@ fn show(found: &Found, ask: &Ask, now: DateTime<Utc>) -> Part {
                 "day": day.day.format("%Y-%m-%d").to_string(), "errors": day.errors, "patterns": day.patterns,
             })).collect::<Vec<_>>(),
             "patterns": found.patterns.iter().map(document).collect::<Vec<_>>(),
-            "summary": found.summary,
+            "summary": found.summary, "checks": found.checks,
         }),
         metrics: vec![
             Metric::new("errors_health", "Health of the system by its errors, 0 to 100", &[], health),

@@ -291,9 +291,13 @@ fn stored(start: &mut Start, report: &mut ForecastReport) -> Result<(), Error> {
     let session = &mut start.session;
     session.read()?;
     let mut unread = 0;
+    let mut runs: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for row in &session.rows(&statement::REPORT_OUTLOOK.fill(&names), &[])? {
-        report.age_seconds = Some(row.int("age_s")?);
-        report.run_id = Some(row.int("run")?);
+        let (age, run) = (row.int("age_s")?, row.int("run")?);
+        runs.entry(row.text("kind")?).or_insert((age, run));
+        if report.age_seconds.is_none_or(|known| age > known) {
+            (report.age_seconds, report.run_id) = (Some(age), Some(run));
+        }
         let told = row.json("told")?;
         // Told by another version of healer: left out, and said.
         if row.text("kind")? == JOB {
@@ -301,6 +305,13 @@ fn stored(start: &mut Start, report: &mut ForecastReport) -> Result<(), Error> {
         } else {
             serde_json::from_value(told).map_or_else(|_| unread += 1, |resource| report.resources.push(resource));
         }
+    }
+    // A run tells of both anew, or could not read one of them.
+    let newest = runs.values().map(|(_, run)| *run).max();
+    for (kind, (age, _)) in runs.iter().filter(|(_, (_, run))| Some(*run) != newest) {
+        let what = if kind == JOB { "the jobs" } else { "the resources" };
+        report.notes.push(format!("{what} were last foretold {} ago: they could not be read since", ago(*age)));
+        report.statuses.push(Status::Unknown);
     }
     if unread > 0 {
         report.notes.push(format!("{unread} forecasts were stored by another version of healer and are not shown"));

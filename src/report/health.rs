@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::chart::{Chart, Kind, Series};
+use super::checks::{self, CheckState};
 use super::model::{HEALED, SCHEMA_VERSION};
 use super::part::{Ask, Block, Metric, Part};
 use super::table::{self, Look};
@@ -16,6 +17,7 @@ use crate::database::session::{Access, Param};
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::heal::{CHECKS, Status, ago};
+use crate::pass::HEAL;
 use crate::settings::{Settings, Span};
 use crate::start::Start;
 
@@ -35,24 +37,6 @@ pub struct Ages {
     pub posts: i64,
     /// Of them beyond their limit.
     pub stuck: i64,
-}
-
-/// How a check was when it last ran.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckState {
-    /// The check.
-    pub name: String,
-    /// `ok`, `warning`, `critical` or `unknown`.
-    pub status: String,
-    /// How many; `null` where it could not be measured.
-    pub found: Option<i64>,
-    /// In words.
-    pub summary: String,
-    /// How long ago that was.
-    pub age_seconds: i64,
-    /// The run.
-    pub run_id: i64,
 }
 
 /// Posts that were found stuck on one day.
@@ -320,17 +304,7 @@ fn stored(start: &mut Start, since: Span, report: &mut HealthReport) -> Result<(
         report.id_recovery.push(Recovering { post: row.text("post")?, age_seconds: row.int("age_s")? });
     }
     report.id_recovery_oldest_seconds = report.id_recovery.first().map(|post| post.age_seconds);
-    let mut checks = Vec::new();
-    for row in &session.rows(&statement::REPORT_CHECKS.fill(&names), &[])? {
-        checks.push(CheckState {
-            name: row.text("name")?,
-            status: row.optional_text("status")?.unwrap_or_else(|| "unknown".into()),
-            found: row.optional_int("found")?,
-            summary: row.optional_text("summary")?.unwrap_or_default(),
-            age_seconds: row.int("age_s")?,
-            run_id: row.int("run")?,
-        });
-    }
+    let mut checks = checks::read(session, HEAL.lease)?;
     // In the order in which they run; a check that this healer does not know comes last.
     let place = |name: &str| CHECKS.iter().position(|check| check.name() == name).unwrap_or(usize::MAX);
     checks.sort_by_key(|check| place(&check.name));
@@ -460,17 +434,8 @@ fn statuses(report: &HealthReport) -> Vec<Status> {
     if report.too_old {
         statuses.push(Status::Critical);
     }
-    statuses.extend(report.checks.iter().flatten().map(|check| status_of(&check.status)));
+    statuses.extend(report.checks.iter().flatten().map(CheckState::is));
     statuses
-}
-
-fn status_of(word: &str) -> Status {
-    match word {
-        "ok" => Status::Ok,
-        "warning" => Status::Warning,
-        "critical" => Status::Critical,
-        _ => Status::Unknown,
-    }
 }
 
 fn metrics(report: &HealthReport) -> Vec<Metric> {
@@ -478,7 +443,7 @@ fn metrics(report: &HealthReport) -> Vec<Metric> {
     let mut metrics = Vec::new();
     for check in report.checks.iter().flatten() {
         let labels = [("check", check.name.as_str())];
-        let level = match status_of(&check.status) {
+        let level = match check.is() {
             Status::Ok => Some(0.0),
             Status::Warning => Some(1.0),
             Status::Critical => Some(2.0),

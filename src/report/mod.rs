@@ -1,6 +1,7 @@
 //! Results: what a command says, as JSON and as tables.
 
 pub mod chart;
+pub mod checks;
 pub mod content;
 pub mod errors;
 pub mod forecast;

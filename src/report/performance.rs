@@ -1,16 +1,19 @@
-//! `report performance`: what the last `optimize performance` told, as it stored it. Reads nothing else.
+//! `report performance`: what the last `optimize performance` told, and how its checks were, as it stored them. Reads
+//! nothing else.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::chart::{Chart, Kind, Series};
+use super::checks::{self, CheckState};
 use super::model::SCHEMA_VERSION;
 use super::part::{Ask, Block, Metric, Part, stored};
 use super::table;
 use crate::database::statement::{self, Names};
 use crate::error::Error;
 use crate::heal::{Status, ago};
+use crate::pass::PERFORMANCE;
 use crate::start::Start;
 
 /// Jobs and findings that are listed: a page of them.
@@ -21,11 +24,20 @@ pub fn part(start: &mut Start, ask: &Ask) -> Result<Part, Error> {
     let found = stored(start, "performance", "healer optimize performance", |session| {
         session.read()?;
         let rows = session.rows(&statement::REPORT_PERFORMANCE.fill(&Names::default()), &[])?;
-        rows.first().map(|row| Ok((row.json("body")?, row.int("age_s")?))).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (body, run) = (row.json("body")?, row.int("run")?);
+        let mut checks = checks::of_last_run(session, PERFORMANCE.lease)?;
+        // Of its own run the body says which checks a query kept from being measured.
+        if let Some(failed) = body["notMeasured"].as_array() {
+            for check in checks.iter_mut().filter(|check| check.run_id == run) {
+                check.incomplete = failed.iter().any(|name| name == check.name.as_str());
+            }
+        }
+        Ok(Some((body, row.int("age_s")?, checks)))
     })?;
     Ok(match found {
         Err(part) => part,
-        Ok((body, age)) => show(&body, age, ask),
+        Ok((body, age, checks)) => show(&body, age, &checks, ask),
     })
 }
 
@@ -51,7 +63,7 @@ fn told(findings: &[Value], line: &str) -> bool {
     titles.any(|title| !title.is_empty() && line.starts_with(title))
 }
 
-fn show(body: &Value, age: i64, ask: &Ask) -> Part {
+fn show(body: &Value, age: i64, checks: &[CheckState], ask: &Ask) -> Part {
     let (jobs, findings) = (list(&body["jobs"]), list(&body["findings"]));
     let grave = |level: &str| findings.iter().filter(|finding| finding["level"] == level).count();
     let (critical, warning) = (grave("critical"), grave("warning"));
@@ -65,11 +77,15 @@ fn show(body: &Value, age: i64, ask: &Ask) -> Part {
         ),
         ago(age)
     );
-    let status = match (critical, warning) {
+    let verdict = checks::headed(checks, verdict);
+    // What was found in the database, and each check of the run: posting and the jobs are not among the findings.
+    let in_database = match (critical, warning) {
         (0, 0) => Status::Ok,
         (0, _) => Status::Warning,
         _ => Status::Critical,
     };
+    let mut statuses = vec![in_database];
+    statuses.extend(checks.iter().map(CheckState::news));
     let job_rows: Vec<Vec<String>> = jobs
         .iter()
         .take(LISTED)
@@ -101,6 +117,10 @@ fn show(body: &Value, age: i64, ask: &Ask) -> Part {
         }
         let _ = write!(text, "\n{}", table::text(&table));
     }
+    let amiss = checks::lines(checks);
+    for line in &amiss {
+        text.push_str(&table::wrapped(line, ask.look));
+    }
     let advice: Vec<String> = list(&body["recommendations"]).iter().map(word).collect();
     for line in &advice {
         text.push_str(&table::wrapped(&format!("→ {}", table::clean(line)), ask.look));
@@ -121,7 +141,28 @@ fn show(body: &Value, age: i64, ask: &Ask) -> Part {
         Block::Table("Jobs".into(), headings(&JOBS), job_rows),
         Block::Table("What the database needs".into(), headings(&FINDINGS), finding_rows),
     ];
+    blocks.extend(amiss.into_iter().map(Block::Text));
     blocks.extend(advice.into_iter().filter(|line| !told(findings, line)).map(Block::Text));
+    Part {
+        name: "performance",
+        statuses,
+        well: in_database == Status::Ok && checks::well(checks),
+        has_data: true,
+        too_old: false,
+        exit_code: 0,
+        json: json!({
+            "schemaVersion": SCHEMA_VERSION, "command": "report", "part": "performance", "status": "ok",
+            "verdict": verdict, "ageSeconds": age, "checks": checks, "last": body,
+        }),
+        metrics: metrics(jobs, rate),
+        text,
+        verdict,
+        blocks,
+        notes: Vec::new(),
+    }
+}
+
+fn metrics(jobs: &[Value], rate: Option<f64>) -> Vec<Metric> {
     let help = "Median duration of a job's runs in 24 h, in seconds";
     let mut metrics: Vec<Metric> = jobs
         .iter()
@@ -131,23 +172,7 @@ fn show(body: &Value, age: i64, ask: &Ask) -> Part {
         })
         .collect();
     metrics.push(Metric::new("posting_success_rate", "Share of finished posts of 24 h that succeeded", &[], rate));
-    Part {
-        name: "performance",
-        statuses: vec![status],
-        well: status == Status::Ok,
-        has_data: true,
-        too_old: false,
-        exit_code: 0,
-        json: json!({
-            "schemaVersion": SCHEMA_VERSION, "command": "report", "part": "performance", "status": "ok",
-            "verdict": verdict, "ageSeconds": age, "last": body,
-        }),
-        metrics,
-        text,
-        verdict,
-        blocks,
-        notes: Vec::new(),
-    }
+    metrics
 }
 
 const JOBS: [&str; 6] = ["job", "runs", "failed", "median", "95 of 100", "median of 7 d"];

@@ -7,6 +7,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::model::{ActionView, OBSERVED, PassReport};
+use crate::errors::secrets;
 use crate::heal::{Status, ago};
 
 /// How wide a table may be, and whether it has colours.
@@ -62,6 +63,18 @@ pub fn cut(text: &str, most: usize) -> String {
     let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// What an application said (an error, a reason), as it may leave healer: without secrets and personal data, on one line.
+/// `read`: how many characters the database gave at most. A longer text was cut by it, and the word that was cut through
+/// goes: half an address no longer shows what in it is the password.
+pub fn said(text: &str, read: usize) -> String {
+    let whole = if text.chars().count() < read {
+        text
+    } else {
+        text.rsplit_once(char::is_whitespace).map_or("…", |(whole, _)| whole)
+    };
+    cut(&secrets::example(whole), read)
 }
 
 fn render(table: &Table) -> String {
@@ -286,4 +299,25 @@ pub fn nagios_line(statuses: impl Iterator<Item = Status>, verdict: &str, exit_c
     };
     let label = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(code.min(3))];
     (format!("HEALER {label} - {}", clean(verdict).replace('|', "/")), code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_application_said_leaves_without_its_secrets_wherever_it_was_cut() {
+        let text = "connect to postgres://bot:hunter2@db.internal/x failed for jane@example.org\nsee the log";
+        let shown = said(text, 200);
+        assert!(shown.starts_with("connect to postgres://") && shown.ends_with("see the log"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains("jane") && !shown.contains('\n'), "{shown}");
+        // The database gives the beginning alone: before the @ nothing shows what is a password.
+        for read in 12..text.chars().count() {
+            let given: String = text.chars().take(read).collect();
+            let shown = said(&given, read);
+            assert!(!shown.contains("hunter"), "{read}: {shown}");
+        }
+        assert_eq!(said(&"x".repeat(300), 300), "…");
+        assert_eq!(said("timeout after 30 s", 160), "timeout after 30 s");
+    }
 }

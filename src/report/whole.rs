@@ -25,6 +25,8 @@ use crate::start::Start;
 const STEPS: usize = 28;
 /// Alerts that are listed.
 const LISTED: i64 = 20;
+/// How grave alerts are, and that there are none of each.
+const NO_ALERTS: [(&str, i64); 4] = [("critical", 0), ("error", 0), ("warning", 0), ("info", 0)];
 
 /// An open alert.
 #[derive(Debug, Clone, Serialize)]
@@ -124,6 +126,8 @@ pub struct Whole {
     pub alerts: Option<Vec<OpenAlert>>,
     /// Alerts in all.
     pub alerts_total: i64,
+    /// The same by how grave they are: critical, error, warning and info.
+    pub alerts_by_severity: [(&'static str, i64); 4],
     /// Channels that fail.
     pub channels: Vec<FailingChannel>,
     /// When each pass last succeeded.
@@ -153,6 +157,7 @@ pub fn read(start: &mut Start, ask: &Ask) -> Result<Whole, Error> {
         status: "ok",
         alerts: None,
         alerts_total: 0,
+        alerts_by_severity: NO_ALERTS,
         channels: Vec::new(),
         last_success: Vec::new(),
         trends: None,
@@ -214,6 +219,10 @@ fn alerts(start: &mut Start, whole: &mut Whole, _: &Ask) -> Result<(), Error> {
     let mut open = Vec::new();
     for row in &session.rows(&statement::REPORT_ALERTS.fill(&names), &[Param::Int(LISTED)])? {
         whole.alerts_total = row.int("total")?;
+        for ((_, open), column) in whole.alerts_by_severity.iter_mut().zip(["critical", "errors", "warnings", "infos"])
+        {
+            *open = row.int(column)?;
+        }
         open.push(OpenAlert {
             pass: row.text("pass")?,
             key: row.text("key")?,
@@ -355,7 +364,8 @@ fn verdict(whole: &Whole) -> String {
     let mut words = Vec::new();
     if let Some(alerts) = whole.alerts.as_ref().filter(|alerts| !alerts.is_empty()) {
         let count = whole.alerts_total;
-        let critical = alerts.iter().filter(|alert| matches!(alert.severity.as_str(), "critical" | "error")).count();
+        let of_both = whole.alerts_by_severity.iter().filter(|(severity, _)| matches!(*severity, "critical" | "error"));
+        let critical: i64 = of_both.map(|(_, open)| open).sum();
         let grave = if critical > 0 { format!(" ({critical} grave)") } else { String::new() };
         let names: Vec<&str> =
             alerts.iter().take(NAMED).map(|alert| alert.key.strip_prefix("check:").unwrap_or(&alert.key)).collect();
@@ -544,6 +554,7 @@ impl Whole {
             status: if part.exit_code == 0 { "ok" } else { "partial" },
             alerts: None,
             alerts_total: 0,
+            alerts_by_severity: NO_ALERTS,
             channels: Vec::new(),
             last_success: Vec::new(),
             trends: None,
@@ -558,9 +569,8 @@ impl Whole {
     /// Figures for Prometheus, those of the parts included.
     pub fn metrics(&self, now: f64) -> Vec<Metric> {
         let mut metrics = pass_metrics(&self.last_success, now);
-        if let Some(alerts) = &self.alerts {
-            for severity in ["critical", "error", "warning", "info"] {
-                let open = alerts.iter().filter(|alert| alert.severity == severity).count();
+        if self.alerts.is_some() {
+            for (severity, open) in self.alerts_by_severity {
                 metrics.push(Metric::new(
                     "alerts_open",
                     "Alerts that are open.",

@@ -1,11 +1,17 @@
 //! The binary, run as a person or cron would: with an environment of its own and nothing of the test process's.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 use super::cluster::TestDb;
+
+/// `nobody` and `nogroup` where nothing says otherwise.
+const NOBODY: u32 = 65534;
 
 /// One run of the binary that is about to happen.
 #[derive(Debug)]
@@ -75,6 +81,27 @@ impl Healer {
     /// A path in the working folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Where the tests are run by root, whom no permission of a file stops: as nobody. Others run it as themselves.
+    pub fn by_nobody_for_root(mut self) -> Self {
+        let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+        if root {
+            std::fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).expect("others may enter");
+            // The folder of the build may be closed to others: a link, or where that cannot be a copy, in one that is not.
+            let (from, program) = (env!("CARGO_BIN_EXE_healer"), self.folder.path().join(".healer"));
+            std::fs::hard_link(from, &program)
+                .or_else(|_| std::fs::copy(from, &program).map(drop))
+                .expect("the binary");
+            let mut command = Command::new(program);
+            command.args(self.command.get_args()).env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
+            for (name, value) in self.command.get_envs() {
+                command.env(name, value.unwrap_or_default());
+            }
+            command.uid(NOBODY).gid(NOBODY);
+            self.command = command;
+        }
+        self
     }
 
     /// Where stdout goes.

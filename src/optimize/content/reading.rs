@@ -296,16 +296,32 @@ fn stream(session: &mut Session, names: &Names, mut reader: Reader<'_>) -> Resul
     let cursor = format!("SET LOCAL work_mem = '{SORT_MEMORY}'; DECLARE posts NO SCROLL CURSOR FOR {}", query.sql());
     session.begin(Access::ReadOnly, &cursor)?;
     let fetch = Statement::fixed(statement::CONTENT_POSTS.name, format!("FETCH {CHUNK} FROM posts"));
-    loop {
-        session.check_stop()?;
-        let rows = session.rows(&fetch, &[])?;
-        for row in &rows {
-            read(row, &mut reader)?;
-        }
-        if rows.len() < CHUNK {
-            return Ok(reader.finish());
-        }
-    }
+    // While the server makes the next rows, those that came are reckoned.
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<Row>>(1);
+        let reckoning = scope.spawn(move || {
+            for row in receiver.into_iter().flatten() {
+                read(&row, &mut reader)?;
+            }
+            Ok(reader.finish())
+        });
+        let fetched = loop {
+            let rows = session.check_stop().and_then(|()| session.rows(&fetch, &[]));
+            match rows {
+                Ok(rows) => {
+                    let last = rows.len() < CHUNK;
+                    // It can only fail where the reckoning ended early, which joining tells.
+                    if sender.send(rows).is_err() || last {
+                        break Ok(());
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        drop(sender);
+        let evidence = reckoning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        fetched.and(evidence)
+    })
 }
 
 fn read(row: &Row, reader: &mut Reader<'_>) -> Result<(), Error> {

@@ -12,10 +12,13 @@ use crate::database::session::Param;
 use crate::database::statement;
 use crate::error::Error;
 use crate::heal::ago;
-use crate::report::table::clean;
+use crate::report::table::{clean, said};
 
 /// Pages that are written at most.
 const PAGES: usize = 20;
+
+/// Characters of an error, as sql/optimize/job_errors.sql and job_failures.sql cut it.
+const SAID: usize = 200;
 
 /// Depth of a plan that is shown.
 const DEPTH: usize = 12;
@@ -121,7 +124,7 @@ fn errors(scene: &mut Scene<'_>, job: &str) -> Result<String, Error> {
                 "- {} × {}: {} (last {} ago)",
                 row.int("number")?,
                 plain(&row.text("kind")?),
-                plain(&row.optional_text("message")?.unwrap_or_default()),
+                plain(&said(&row.optional_text("message")?.unwrap_or_default(), SAID)),
                 ago(row.optional_int("last_s")?.unwrap_or(0))
             ));
         }
@@ -132,7 +135,7 @@ fn errors(scene: &mut Scene<'_>, job: &str) -> Result<String, Error> {
             lines.push(format!(
                 "- {} × {} (last {} ago)",
                 row.int("number")?,
-                plain(&row.optional_text("message")?.unwrap_or_default()),
+                plain(&said(&row.optional_text("message")?.unwrap_or_default(), SAID)),
                 ago(row.optional_int("last_s")?.unwrap_or(0))
             ));
         }
@@ -174,7 +177,9 @@ fn queries_of(scene: &mut Scene<'_>, job: &str) -> Result<(String, Vec<String>),
                 Ok(None) => {}
                 Err(error) if error.stops_the_pass() => return Err(error),
                 Err(error) => {
-                    out.push_str(&format!("Its plan could not be asked for: {}\n\n", plain(&error.to_string())));
+                    // The server's words may repeat a literal of the query.
+                    let why = plain(&said(&error.to_string(), 500));
+                    out.push_str(&format!("Its plan could not be asked for: {why}\n\n"));
                 }
             }
         }

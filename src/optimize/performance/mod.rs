@@ -185,6 +185,47 @@ impl Told {
     }
 }
 
+/// What a room could not read because a query failed. The rest of the room is told all the same, and its check says that
+/// it is not the whole: what was not measured is never well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gaps {
+    lines: Vec<String>,
+    hint: String,
+    code: u8,
+}
+
+impl Gaps {
+    /// Notes what a query would have told, and why it did not.
+    pub fn note(&mut self, what: &str, error: &Error) {
+        self.lines.push(format!("{what}: {error}"));
+        self.hint = error.hint();
+        self.code = crate::exit::strongest([self.code, error.exit_code()]);
+    }
+
+    /// Whether every query was answered.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Enters the gaps in the check of the room: it is incomplete, which fails the pass in part and ends no alert, and
+    /// where nothing else is wrong it is unknown.
+    pub fn mark(&self, check: &mut CheckResult) {
+        let Some((first, more)) = self.lines.split_first() else { return };
+        check.incomplete = true;
+        check.error_code = self.code;
+        if matches!(check.status, Status::Ok | Status::Unknown) {
+            check.status = Status::Unknown;
+            check.found = None;
+            let told = std::mem::replace(&mut check.summary, first.clone());
+            check.details.insert(0, told);
+            check.details.extend(more.iter().cloned());
+        } else {
+            check.details.extend(self.lines.iter().cloned());
+        }
+        check.details.push(self.hint.clone());
+    }
+}
+
 /// A figure in ms, or any other measured number: one decimal, and `null` for what is no number.
 pub fn figure(value: Option<f64>) -> Value {
     value.filter(|value| value.is_finite()).map_or(Value::Null, |value| json!((value * 10.0).round() / 10.0))
@@ -248,6 +289,39 @@ mod tests {
         assert_eq!(share(Some(f64::INFINITY)), Value::Null);
         assert_eq!(part_of(0, 0), None);
         assert_eq!(part_of(1, 4), Some(0.25));
+    }
+
+    #[test]
+    fn a_check_with_a_gap_is_never_well_and_keeps_what_it_found() {
+        let failed = |sqlstate: &str| Error::Query {
+            what: "optimize/sequences".into(),
+            sqlstate: Some(sqlstate.into()),
+            message: "canceled".into(),
+            connection_lost: false,
+        };
+        let check = |status| CheckResult::new("hygiene", status, Some(2), "two things".into());
+        let mut whole = check(Status::Ok);
+        Gaps::default().mark(&mut whole);
+        assert_eq!((whole.status, whole.incomplete, whole.error_code), (Status::Ok, false, 0), "nothing failed");
+        let mut gaps = Gaps::default();
+        gaps.note("sequences could not be read", &failed("57014"));
+        for (status, becomes, found) in [
+            (Status::Ok, Status::Unknown, None),
+            (Status::Unknown, Status::Unknown, None),
+            (Status::Warning, Status::Warning, Some(2)),
+            (Status::Critical, Status::Critical, Some(2)),
+        ] {
+            let mut told = check(status);
+            gaps.mark(&mut told);
+            assert_eq!((told.status, told.found, told.incomplete), (becomes, found, true), "{told:?}");
+            assert_eq!(told.error_code, 1);
+            let words = format!("{} {}", told.summary, told.details.join(" "));
+            assert!(words.contains("sequences could not be read") && words.contains("two things"), "{words}");
+        }
+        gaps.note("indexes could not be read", &failed("42501"));
+        let mut told = check(Status::Ok);
+        gaps.mark(&mut told);
+        assert_eq!(told.error_code, 77, "a missing grant is the stronger reason");
     }
 
     #[test]

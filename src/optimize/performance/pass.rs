@@ -114,6 +114,9 @@ impl Performance {
             }
         }
         told.findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.key.cmp(&b.key)));
+        // What has no source to measure by is unknown as well: the report must be able to tell the two apart.
+        let failed: Vec<&str> = told.checks.iter().filter(|check| check.incomplete).map(|check| check.name).collect();
+        told.parts.insert("notMeasured".into(), json!(failed));
         told.notes.extend(self.notes.iter().cloned());
         told.codes.extend(self.codes.iter().copied());
         told

@@ -3,12 +3,13 @@
 //! Finished is what was posted or given up; what was skipped, cancelled or is still on its way does not count. Time is
 //! measured from the planned time, and from the claim where that is kept (a claim column, or `post_attempts`).
 //! A rate limit is told by events, by the errors of posts and by those of attempts; the same hit shows in several of
-//! them, so the figure is that of the source that tells of most. Never changes a post.
+//! them, so the figure is that of the source that tells of most; where one that exists could not be asked there is no
+//! figure. Never changes a post.
 //! Limits: a post that was archived since no longer counts as given up; hours are UTC.
 
 use serde_json::{Value, json};
 
-use super::{Room, Scene, Told, check_of, figure, lasting, part_of, settings, share};
+use super::{Gaps, Room, Scene, Told, check_of, figure, lasting, part_of, settings, share};
 use crate::change::plan::Severity;
 use crate::database::statement::{self, Names, Template};
 use crate::error::Error;
@@ -169,6 +170,7 @@ pub fn judge(measured: &Measured, limits: &settings::Posting) -> Vec<(Status, St
 pub struct Posting {
     measured: Measured,
     notes: Vec<String>,
+    gaps: Gaps,
     limits: settings::Posting,
 }
 
@@ -288,7 +290,7 @@ impl Posting {
         names: &Names,
     ) -> Result<(), Error> {
         scene.session.read()?;
-        // One source that cannot be read (an odd time, a lock) leaves the others.
+        // One source that cannot be read (an odd time, a lock) leaves the others; how many hits there were is then unknown.
         match scene.session.row(&template.fill(names), &[]) {
             Ok(row) => self.measured.hits.push(Hits {
                 source,
@@ -296,7 +298,10 @@ impl Posting {
                 busiest: count(row.optional_int("busiest")?),
             }),
             Err(error) if error.stops_the_pass() => return Err(error),
-            Err(error) => self.notes.push(format!("rate-limit hits by the {source} could not be counted: {error}")),
+            Err(error) => {
+                scene.session.check_stop()?;
+                self.gaps.note(&format!("rate-limit hits by the {source} could not be counted"), &error);
+            }
         }
         Ok(())
     }
@@ -341,7 +346,9 @@ impl Room for Posting {
     fn tell(&self, told: &mut Told) {
         let measured = &self.measured;
         let day = measured.day.as_ref();
-        let hits = measured.most_hits().map_or(Value::Null, |hits| json!(hits.hits));
+        // A source that could not be asked may have told of more than any other.
+        let most = measured.most_hits().filter(|_| self.gaps.is_empty());
+        let hits = most.map_or(Value::Null, |hits| json!(hits.hits));
         told.metric("postingEfficiency", "successRate", share(day.and_then(Group::success)));
         told.metric("postingEfficiency", "avgPostTime", figure(day.and_then(|group| group.mean)));
         told.metric("postingEfficiency", "rateLimitHits", hits);
@@ -400,6 +407,7 @@ impl Posting {
             check.details.push(format!("{early} posts were posted before their planned time: set aside"));
         }
         check.details.extend(self.notes.iter().cloned());
+        self.gaps.mark(&mut check);
         check
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Reads `pg_stat_statements` wherever it lives, by the columns that its version has; what happened since the last run
 //! is the difference to the counters that were noted then (`healer.query_sample`). Counters that fell were reset, or the
-//! query had been forgotten and came back: then what they show now happened since. Texts are read for the few that are
-//! listed, cut, and their literals masked. Without the extension it says how to enable it, and shows what runs just now.
+//! query had been forgotten and came back: then what they show now happened since. Of a query that was not noted that is
+//! so only where all were noted, or the server says that it was entered since: else it is not known, and not counted.
+//! Texts are read for the few that are listed, cut, and their comments and literals masked. Without the extension it says
+//! how to enable it, and shows what runs just now.
 //! A walk through a large table in the plan of a costly query is told as a missing index.
 //! Changes nothing; notes counters for the next run.
 //! Limits: the first run tells what happened since the counters began; the job is known by its application_name, as far as
 //! it was seen at work (from Postgres 14 on) or says so in a comment; a query that was forgotten and has since run more
-//! often than before it was forgotten is counted too low.
+//! often than before it was forgotten is counted too low; where the server knows more than 2,000 queries, what one of them
+//! did may reach back to when it was last among the 2,000 with most time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::hygiene::lookups;
-use super::{Finding, Hand, Level, Room, Scene, Told, check_of, figure, lasting, settings, share};
+use super::{Finding, Gaps, Hand, Level, Room, Scene, Told, check_of, figure, lasting, settings, share};
 use crate::change::plan::Severity;
 use crate::database::session::Param;
 use crate::database::statement::{self, ALL, Names, Statement};
@@ -31,8 +34,16 @@ pub const NAME: &str = "queries";
 /// Characters of a query's text that are shown.
 const SHOWN: usize = 300;
 
-/// Queries whose counters are noted in one run: those with most time.
-const NOTED: usize = 1_000;
+/// Queries whose counters are read and noted in one run: those with most time. A server remembers 5,000 by default, of all
+/// its databases.
+const READ: u16 = 2_000;
+
+/// Queries of which the last note is read: ten times what one run notes.
+const REMEMBERED: u16 = 20_000;
+
+/// Age of a note from which it is made anew although nothing ran: notes are kept for 90 days, and a query whose note is
+/// gone would look like a new one.
+const RENEWED_AFTER_S: i64 = 60 * 86_400;
 
 /// Costly queries whose plans are asked for.
 const EXPLAINED: usize = 20;
@@ -56,29 +67,47 @@ pub struct Counter {
     pub since: Option<DateTime<Utc>>,
 }
 
+/// The last note of one query.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Noted {
+    /// Its counters then.
+    pub counter: Counter,
+    /// The application that was seen to run it.
+    pub application: Option<String>,
+    /// Whether the note is so old that it is to be made anew.
+    pub due: bool,
+}
+
 /// What was noted before.
 #[derive(Debug, Clone, Default)]
 pub struct Before {
     /// When counters were last noted; `None` for never.
     pub at: Option<DateTime<Utc>>,
-    /// The counters, and the application that was seen to run it.
-    pub counters: HashMap<Key, (Counter, Option<String>)>,
+    /// The last note of each query.
+    pub counters: HashMap<Key, Noted>,
     /// When `pg_stat_statements` was last reset, where it tells.
     pub reset: Option<DateTime<Utc>>,
+    /// Whether all queries that there were then were noted: one that was not has been entered since.
+    pub complete: bool,
 }
 
-/// What happened to one query since the last run; `None` where there was none. Pure.
+/// What happened to one query since the last run; `None` where there was none, or where it cannot be told: the counters
+/// of a query that was only not among those noted may be as old as the server. Pure.
 pub fn delta(key: Key, now: &Counter, before: &Before) -> Option<Counter> {
     let at = before.at?;
     let fresh = before.reset.is_some_and(|reset| reset > at) || now.since.is_some_and(|since| since > at);
     match before.counters.get(&key) {
-        Some((old, _)) if !fresh && now.calls >= old.calls && now.total_ms >= old.total_ms => Some(Counter {
-            calls: now.calls - old.calls,
-            total_ms: now.total_ms - old.total_ms,
-            rows: (now.rows - old.rows).max(0),
-            since: None,
-        }),
-        _ => Some(*now),
+        Some(Noted { counter: old, .. }) if !fresh && now.calls >= old.calls && now.total_ms >= old.total_ms => {
+            Some(Counter {
+                calls: now.calls - old.calls,
+                total_ms: now.total_ms - old.total_ms,
+                rows: (now.rows - old.rows).max(0),
+                since: None,
+            })
+        }
+        Some(_) => Some(*now),
+        None if fresh || before.complete => Some(*now),
+        None => None,
     }
 }
 
@@ -89,8 +118,13 @@ pub struct Query {
     pub key: Key,
     /// The counters now.
     pub now: Counter,
-    /// What is judged: since the last run, or since the counters began where there was none.
+    /// What is judged: since the last run, or since the counters began where there was none. Nothing where that is not
+    /// known.
     pub judged: Counter,
+    /// Whether its counters are to be noted although nothing ran: they never were, or so long ago that the note will go.
+    pub due: bool,
+    /// Whether what is judged is what happened since the last run.
+    pub since: bool,
     /// Its text as it may be shown.
     pub text: Option<String>,
     /// The application that was seen to run it, or that it names in a comment.
@@ -118,6 +152,11 @@ fn slow(query: &Query, limits: &settings::Queries) -> bool {
         && query.mean() > limits.slow.0.as_secs_f64() * 1_000.0
 }
 
+/// The queries whose counters are noted: all that ran, and those that are due. Pure.
+pub fn to_note(queries: &[Query]) -> impl Iterator<Item = &Query> {
+    queries.iter().filter(|query| query.due || query.judged.calls > 0)
+}
+
 /// The queries to list: the first of those with most time and of those that take longest on average. Pure.
 pub fn top(queries: &[Query], limits: &settings::Queries) -> Vec<usize> {
     let most = limits.top as usize;
@@ -135,7 +174,8 @@ pub fn top(queries: &[Query], limits: &settings::Queries) -> Vec<usize> {
     listed
 }
 
-/// The text of a query without its literals: strings and numbers become `?`, parameters stay. Pure.
+/// The text of a query without its literals and comments: strings and numbers become `?`, a comment a blank, parameters
+/// stay. Pure.
 pub fn masked(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -143,21 +183,23 @@ pub fn masked(text: &str) -> String {
     while at < chars.len() {
         let c = chars[at];
         let rest = |n: usize| chars.get(at + n).copied();
-        let in_word = out.chars().last().is_some_and(|last| last.is_alphanumeric() || last == '_' || last == '$');
+        let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+        let in_word = out.chars().last().is_some_and(word);
         match c {
+            // What is quoted in a comment begins no literal, and what a person wrote there is shown to nobody.
+            '-' if rest(1) == Some('-') => {
+                at += chars[at..].iter().position(|c| matches!(c, '\n' | '\r')).unwrap_or(chars.len() - at);
+                blank(&mut out);
+            }
+            '/' if rest(1) == Some('*') => {
+                at = behind_comment(&chars, at);
+                blank(&mut out);
+            }
             '\'' => {
-                // E'…' knows the backslash; a text that does not end is all literal.
-                let escapes = matches!(out.chars().last(), Some('e' | 'E'));
-                at += 1;
-                while at < chars.len() {
-                    match chars[at] {
-                        '\\' if escapes => at += 2,
-                        '\'' if chars.get(at + 1) == Some(&'\'') => at += 2,
-                        '\'' => break,
-                        _ => at += 1,
-                    }
-                }
-                at += 1;
+                // E'…' knows the backslash, where the E is no end of a name; a text that does not end is all literal.
+                let mut before = out.chars().rev();
+                let escapes = matches!(before.next(), Some('e' | 'E')) && !before.next().is_some_and(word);
+                at = behind_string(&chars, at, escapes);
                 out.push('?');
             }
             '"' => {
@@ -203,9 +245,7 @@ pub fn masked(text: &str) -> String {
                 out.push('?');
             }
             c if c.is_whitespace() => {
-                if !out.ends_with(' ') {
-                    out.push(' ');
-                }
+                blank(&mut out);
                 at += 1;
             }
             c => {
@@ -215,6 +255,42 @@ pub fn masked(text: &str) -> String {
         }
     }
     out
+}
+
+fn blank(out: &mut String) {
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+}
+
+/// Behind the comment that begins at a place, with those within it; one that does not end takes all that follows.
+fn behind_comment(chars: &[char], from: usize) -> usize {
+    let (mut at, mut depth) = (from, 0_usize);
+    while at < chars.len() {
+        match (chars[at], chars.get(at + 1)) {
+            ('/', Some('*')) => (at, depth) = (at + 2, depth + 1),
+            ('*', Some('/')) if depth == 1 => return at + 2,
+            ('*', Some('/')) => (at, depth) = (at + 2, depth - 1),
+            _ => at += 1,
+        }
+    }
+    chars.len()
+}
+
+/// Behind the string whose quote stands at a place. A backslash before a quote ends it in one setting of the server and
+/// not in another: where it is not known which, all that follows counts as the string, and none of it is shown.
+fn behind_string(chars: &[char], quote: usize, escapes: bool) -> usize {
+    let mut at = quote + 1;
+    while at < chars.len() {
+        match (chars[at], chars.get(at + 1)) {
+            ('\\', _) if escapes => at += 2,
+            ('\\', Some('\'')) => return chars.len(),
+            ('\'', Some('\'')) => at += 2,
+            ('\'', _) => return at + 1,
+            _ => at += 1,
+        }
+    }
+    chars.len()
 }
 
 /// What may be shown of a query's text: masked, then cut.
@@ -302,10 +378,14 @@ pub struct Queries {
     listed: Vec<usize>,
     first: bool,
     hidden: usize,
+    /// Whether all queries of the database were read, each with its counters.
+    complete: bool,
+    /// Whether what was read was noted.
+    noted: bool,
     running: Vec<Running>,
     unseen: usize,
     findings: Vec<Finding>,
-    notes: Vec<String>,
+    gaps: Gaps,
     limits: settings::Queries,
 }
 
@@ -390,9 +470,12 @@ impl Queries {
     fn before(&mut self, scene: &mut Scene<'_>, extension: &Extension, names: &Names) -> Result<Before, Error> {
         let mut before = Before::default();
         if scene.with_schema {
-            before.at =
-                scene.session.row(&statement::OPTIMIZE_STATEMENTS_WHEN.fill(names), &[])?.optional_time("at")?;
-            for row in scene.session.rows(&statement::OPTIMIZE_STATEMENTS_BEFORE.fill(names), &[])? {
+            let when = scene.session.row(&statement::OPTIMIZE_STATEMENTS_WHEN.fill(names), &[])?;
+            before.at = when.optional_time("at")?;
+            let most = [Param::Int(i64::from(REMEMBERED))];
+            let rows = scene.session.rows(&statement::OPTIMIZE_STATEMENTS_BEFORE.fill(names), &most)?;
+            before.complete = when.bool("complete")? && rows.len() < usize::from(REMEMBERED);
+            for row in rows {
                 let key = (row.int("query_id")?, row.int("user_id")?, row.bool("toplevel")?);
                 let counter = Counter {
                     calls: row.int("calls")?,
@@ -400,7 +483,8 @@ impl Queries {
                     rows: row.int("rows")?,
                     since: None,
                 };
-                before.counters.insert(key, (counter, row.optional_text("application")?));
+                let due = row.int("age_s")? > RENEWED_AFTER_S;
+                before.counters.insert(key, Noted { counter, application: row.optional_text("application")?, due });
             }
         }
         // The view that tells of resets came with the function's fifth column name: asked for only where it is.
@@ -409,7 +493,8 @@ impl Queries {
                 Ok(row) => before.reset = row.optional_time("stats_reset")?,
                 Err(error) if error.stops_the_pass() => return Err(error),
                 Err(error) => {
-                    self.notes.push(format!("when the counters were reset is not known: {error}"));
+                    scene.session.check_stop()?;
+                    self.gaps.note("when the counters were reset is not known", &error);
                     scene.session.read()?;
                 }
             }
@@ -423,7 +508,8 @@ impl Queries {
         let before = self.before(scene, extension, &names)?;
         self.first = before.at.is_none();
         scene.session.read()?;
-        let rows = scene.session.rows(&statement::OPTIMIZE_STATEMENTS.fill(&names), &[])?;
+        let most = [Param::Int(i64::from(READ))];
+        let rows = scene.session.rows(&statement::OPTIMIZE_STATEMENTS.fill(&names), &most)?;
         let mut seen: HashMap<i64, String> = HashMap::new();
         for running in &self.running {
             if let Some(id) = running.query_id.filter(|_| !running.application.is_empty()) {
@@ -442,11 +528,14 @@ impl Queries {
                 rows: row.optional_int("rows")?.unwrap_or(0),
                 since: row.optional_time("since")?,
             };
-            let judged = delta(key, &now, &before).unwrap_or(now);
-            let known = before.counters.get(&key).and_then(|(_, application)| application.clone());
-            let application = seen.get(&query).cloned().or(known);
-            self.all.push(Query { key, now, judged, text: None, application, own: false });
+            let delta = delta(key, &now, &before);
+            let judged = delta.unwrap_or(if self.first { now } else { Counter::default() });
+            let noted = before.counters.get(&key);
+            let application = seen.get(&query).cloned().or_else(|| noted?.application.clone());
+            let due = noted.is_none_or(|noted| noted.due);
+            self.all.push(Query { key, now, judged, due, since: delta.is_some(), text: None, application, own: false });
         }
+        self.complete = rows.len() < usize::from(READ) && self.hidden == 0;
         Ok(())
     }
 
@@ -505,6 +594,10 @@ impl Queries {
                 Err(error) => {
                     log::debug!(target: "healer", "a query could not be explained: {error}");
                     scene.session.check_stop()?;
+                    // Many a query cannot be explained by this role or outside its session; what only took too long can.
+                    if matches!(error.sqlstate(), Some("57014" | "55P03")) {
+                        self.gaps.note("the plan of a query could not be asked for", &error);
+                    }
                     continue;
                 }
             };
@@ -695,13 +788,9 @@ impl Room for Queries {
     }
 
     fn act(&mut self, hand: &mut Hand<'_>) -> Result<(), Error> {
-        let mut noted: Vec<&Query> = self.all.iter().filter(|query| self.first || query.judged.calls > 0).collect();
-        noted.sort_by(|a, b| b.judged.total_ms.total_cmp(&a.judged.total_ms));
-        let list: Vec<Value> = noted
-            .into_iter()
-            .take(NOTED)
+        let list: Vec<Value> = to_note(&self.all)
             .map(|query| {
-                let delta = (!self.first).then_some(query.judged);
+                let delta = query.since.then_some(query.judged);
                 json!({
                     "user_id": query.key.1, "query_id": query.key.0, "toplevel": query.key.2, "calls": query.now.calls,
                     "total_ms": query.now.total_ms, "rows": query.now.rows, "delta_calls": delta.map(|delta| delta.calls),
@@ -709,17 +798,18 @@ impl Room for Queries {
                 })
             })
             .collect();
-        if list.is_empty() {
-            return Ok(());
+        if !list.is_empty() {
+            hand.lease.begin_batch(hand.session)?;
+            let text = crate::pass::storable(&json!(list));
+            hand.session.rows(&statement::QUERY_SAMPLES.fill(&hand.mapping.names), &[Param::Text(&text)])?;
+            hand.session.commit()?;
         }
-        hand.lease.begin_batch(hand.session)?;
-        let text = crate::pass::storable(&json!(list));
-        hand.session.rows(&statement::QUERY_SAMPLES.fill(&hand.mapping.names), &[Param::Text(&text)])?;
-        hand.session.commit()
+        self.noted = true;
+        Ok(())
     }
 
     fn tell(&self, told: &mut Told) {
-        let known = self.without.is_none() && !self.all.is_empty();
+        let known = self.without.is_none() && self.is_known();
         let (calls, total, slow_ones) = figures(&self.all, &self.limits);
         let mean = (calls > 0).then(|| total / calls as f64);
         let since = if self.first { "since the counters began" } else { "since the last run" };
@@ -749,9 +839,13 @@ impl Room for Queries {
                 json!({ "job": running.application, "ageMs": figure(running.age_ms), "query": running.query.as_deref().map(shown) })
             })
             .collect();
+        // What the next run asks: whether one that it does not find among the notes is new.
+        let complete = self.complete && self.noted;
         let source = if self.without.is_none() { "pg_stat_statements" } else { "pg_stat_activity" };
-        told.parts
-            .insert("queries".into(), json!({ "source": source, "span": since, "top": list, "running": running }));
+        told.parts.insert(
+            "queries".into(),
+            json!({ "source": source, "span": since, "complete": complete, "top": list, "running": running }),
+        );
         told.findings.extend(self.findings.iter().cloned());
         let mut lines = Vec::new();
         for place in &self.listed {
@@ -791,6 +885,11 @@ impl Room for Queries {
 }
 
 impl Queries {
+    /// Whether what any query did is known.
+    fn is_known(&self) -> bool {
+        self.all.iter().any(|query| self.first || query.since)
+    }
+
     fn check(&self, lines: &[(Status, String)], calls: i64, mean: Option<f64>, since: &str) -> CheckResult {
         let mut check = if let Some((why, how)) = &self.without {
             CheckResult::unknown(NAME, why.clone(), how)
@@ -802,6 +901,8 @@ impl Queries {
             )
         } else if self.all.is_empty() {
             CheckResult::unknown(NAME, "no data: pg_stat_statements has counted no query yet", "")
+        } else if !self.is_known() {
+            CheckResult::unknown(NAME, "no data: of no query it is known what it did since the last run", "")
         } else {
             let mean = mean.map(|mean| format!(", {} each on average", lasting(mean))).unwrap_or_default();
             check_of(NAME, lines, format!("{calls} calls {since}{mean}"))
@@ -829,7 +930,13 @@ impl Queries {
                 self.unseen
             ));
         }
-        check.details.extend(self.notes.iter().cloned());
+        let unknown = self.all.iter().filter(|query| !self.first && !query.since).count();
+        if unknown > 0 {
+            check.details.push(format!(
+                "{unknown} queries were not among those noted last time: what they did since is not known and not counted"
+            ));
+        }
+        self.gaps.mark(&mut check);
         check
     }
 }
@@ -849,8 +956,9 @@ mod tests {
     fn before(counter: Option<Counter>) -> Before {
         Before {
             at: DateTime::from_timestamp(1_000, 0),
-            counters: counter.into_iter().map(|counter| (KEY, (counter, None))).collect(),
+            counters: counter.into_iter().map(|counter| (KEY, Noted { counter, ..Noted::default() })).collect(),
             reset: None,
+            complete: true,
         }
     }
 
@@ -870,6 +978,37 @@ mod tests {
     }
 
     #[test]
+    fn the_counters_of_a_query_that_was_only_not_noted_are_not_taken_for_what_happened_since() {
+        let part = Before { complete: false, ..before(None) };
+        assert_eq!(delta(KEY, &counter(1_000_000, 9e9), &part), None, "it may be as old as the server");
+        let entered = Counter { since: DateTime::from_timestamp(2_000, 0), ..counter(3, 90.0) };
+        assert_eq!(delta(KEY, &entered, &part).map(|delta| delta.calls), Some(3), "the server says since when");
+        let reset = Before { reset: DateTime::from_timestamp(2_000, 0), ..part.clone() };
+        assert_eq!(delta(KEY, &counter(3, 90.0), &reset).map(|delta| delta.calls), Some(3));
+        let noted = Before { complete: false, ..before(Some(counter(10, 500.0))) };
+        assert_eq!(delta(KEY, &counter(12, 800.0), &noted).map(|delta| delta.calls), Some(2), "noted is noted");
+    }
+
+    #[test]
+    fn all_that_was_read_is_noted_and_of_those_noted_before_only_what_ran_or_is_due() {
+        let query = |calls, due| Query {
+            key: KEY,
+            now: counter(9, 9.0),
+            judged: counter(calls, 1.0),
+            due,
+            since: true,
+            text: None,
+            application: None,
+            own: false,
+        };
+        let first: Vec<Query> = (0..READ).map(|_| query(1, true)).collect();
+        assert_eq!(to_note(&first).count(), first.len());
+        let later = [query(0, false), query(2, false), query(0, true)];
+        let places: Vec<bool> = to_note(&later).map(|query| query.due).collect();
+        assert_eq!(places, [false, true]);
+    }
+
+    #[test]
     fn literals_are_masked_and_names_parameters_and_structure_stay() {
         for (text, becomes) in [
             (
@@ -881,9 +1020,33 @@ mod tests {
             ("ALTER ROLE x PASSWORD 'hunter2", "ALTER ROLE x PASSWORD ?"),
             ("SELECT \"od'd 1\" ,\n\t 0x1F", "SELECT \"od'd 1\" , ?"),
             ("SELECT '' , 'x'", "SELECT ? , ?"),
+            ("SELECT E'a\\\\', 'b'", "SELECT E?, ?"),
+            // A name that ends in e, right before a string, makes no E'…' of it.
+            ("SELECT date'a\\', note FROM t WHERE x = 'bob@x.org'", "SELECT date?"),
         ] {
             assert_eq!(masked(text), becomes);
         }
+    }
+
+    #[test]
+    fn a_comment_is_a_blank_and_a_quote_in_it_begins_nothing() {
+        for (text, becomes) in [
+            ("/* don't */ UPDATE users SET email = 'bob@x.org'", "UPDATE users SET email = ?"),
+            ("SELECT a -- it's bob@x.org\nFROM t WHERE b = 'c'", "SELECT a FROM t WHERE b = ?"),
+            ("SELECT 1 /* a /* b's */ c's */ + 'd'", "SELECT ? + ?"),
+            ("SELECT '/* no comment */', '-- none'", "SELECT ?, ?"),
+            ("SELECT a/**/b, c - -1", "SELECT a b, c - -?"),
+            ("SELECT $$/* $$, \"--\" FROM t", "SELECT ?, \"--\" FROM t"),
+            ("SELECT 1 /* cut off with bob@x.org", "SELECT ?"),
+            ("SELECT 1 -- the end's", "SELECT ?"),
+        ] {
+            assert_eq!(shown(text), becomes, "{text}");
+        }
+    }
+
+    #[test]
+    fn where_it_is_not_known_what_a_backslash_means_nothing_that_follows_is_shown() {
+        assert_eq!(masked("SELECT 'it\\'s bob@x.org', 'c'"), "SELECT ?");
     }
 
     #[test]
@@ -921,6 +1084,8 @@ mod tests {
             key: KEY,
             now: counter(calls, total_ms),
             judged: counter(calls, total_ms),
+            due: false,
+            since: true,
             text: None,
             application: None,
             own: false,

@@ -10,13 +10,14 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Hand, Room, Scene, Told, bytes, check_of, figure, settings, share};
+use super::{Gaps, Hand, Room, Scene, Told, bytes, check_of, figure, settings, share};
 use crate::change::plan::Severity;
 use crate::database::session::Param;
 use crate::database::statement;
 use crate::error::Error;
 use crate::heal::{CheckResult, Status, browser_queue};
 use crate::report::model::Concern;
+use crate::report::table::said;
 use crate::settings::Settings;
 
 /// The room's name.
@@ -104,6 +105,9 @@ impl Size {
     }
 }
 
+/// Characters of what a job said of memory, as sql/optimize/memory_*.sql cut it.
+const SAID: usize = 200;
+
 /// What was measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measured {
@@ -129,10 +133,10 @@ pub struct Measured {
 
 /// The pressure on memory, and from what it is derived. Pure.
 pub fn memory_pressure(measured: &Measured) -> (Option<f64>, String) {
-    if let Some((job, said)) = &measured.memory_told
-        && let Some(percent) = percent(said)
+    if let Some((job, words)) = &measured.memory_told
+        && let Some(percent) = percent(words)
     {
-        return (Some(percent / 100.0), format!("the job {job} was skipped and said: {said}"));
+        return (Some(percent / 100.0), format!("the job {job} was skipped and said: {}", said(words, SAID)));
     }
     if let Some(hit) = measured.since.as_ref().and_then(|since| since.cache_hit) {
         return (
@@ -204,7 +208,7 @@ pub fn judge(measured: &Measured, limits: &settings::Resources) -> Vec<(Status, 
 #[derive(Debug, Default)]
 pub struct Resources {
     measured: Measured,
-    notes: Vec<String>,
+    gaps: Gaps,
     limits: settings::Resources,
 }
 
@@ -263,7 +267,8 @@ impl Resources {
             Ok(rows) => rows,
             Err(error) if error.stops_the_pass() => return Err(error),
             Err(error) => {
-                self.notes.push(format!("the sizes of tables could not be read: {error}"));
+                scene.session.check_stop()?;
+                self.gaps.note("the sizes of tables could not be read", &error);
                 return Ok(());
             }
         };
@@ -411,7 +416,7 @@ impl Resources {
                 .details
                 .push("rates are known from the second run on (or since the server's counters were reset)".into());
         }
-        check.details.extend(self.notes.iter().cloned());
+        self.gaps.mark(&mut check);
         check
     }
 }
@@ -444,6 +449,8 @@ mod tests {
         assert_eq!(memory_pressure(&told("skipped: memory 94 % used")).0, Some(0.94));
         assert_eq!(memory_pressure(&told("memory at 91.5%")).0, Some(0.915));
         assert_eq!(memory_pressure(&told("memory 9400 % of …%")).0, None);
+        let (pressure, source) = memory_pressure(&told("memory 94 % used by postgres://bot:hunter2@db/x"));
+        assert!(pressure == Some(0.94) && !source.contains("hunter2"), "{source}");
         let since = Measured { since: between(&at(0.0, 0.0, 0), &at(90.0, 10.0, 1)), ..Measured::default() };
         let (pressure, source) = memory_pressure(&since);
         assert!((pressure.expect("known") - 0.1).abs() < 1e-9 && source.contains("cache"), "{source}");

@@ -162,10 +162,22 @@ impl Shape<'_> {
     /// where an index is there to look it up in, a join that reads the whole ledger is never the shorter way.
     fn key(&self, candidates: &[&str]) -> Result<(String, String, &'static str), String> {
         let column = self.require(candidates)?;
-        let is_table = matches!(self.relation.kind.as_str(), "r" | "p" | "m");
+        // A view through which rows can be changed is one table with a condition: its index serves as the table's own.
+        let is_table = matches!(self.relation.kind.as_str(), "r" | "p" | "m") || self.relation.updatable;
         // A subquery with OFFSET is not pulled up into the query around it.
         let each = if is_table && indexes::has_index(self.relation, &column.name, None) { " OFFSET 0" } else { "" };
-        Ok((column.quoted.clone(), mapping::key_as("k.post", column), each))
+        Ok((column.quoted.clone(), self.spelled(column), each))
+    }
+
+    /// What the key is compared with. A post's uuid is read in lower case, and a ledger that keeps it as text may have it
+    /// in capitals.
+    fn spelled(&self, column: &Column) -> String {
+        let as_text = matches!(column.base_type.as_str(), "text" | "character varying" | "bpchar");
+        if as_text && self.names.get("id_type") == Some("uuid") {
+            "ANY (ARRAY[k.post, upper(k.post)])".to_owned()
+        } else {
+            mapping::key_as("k.post", column)
+        }
     }
 }
 

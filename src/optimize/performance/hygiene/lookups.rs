@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Finding, Level, Scene, settings};
+use super::super::{Finding, Gaps, Level, Scene, settings};
 use crate::database::session::Param;
 use crate::database::statement::{self, Names};
 use crate::error::Error;
@@ -241,13 +241,14 @@ pub fn gains(before: Option<f64>, after: Option<f64>) -> bool {
     }
 }
 
-/// The missing indexes. `rows_of` gives the planner's rows of a table, by its quoted name.
+/// The missing indexes. `rows_of` gives the planner's rows of a table, by its quoted name; a look-up that could not be
+/// put to the planner is a gap.
 pub fn missing(
     scene: &mut Scene<'_>,
     hypopg: Option<&str>,
     limits: &settings::Hygiene,
     rows_of: &dyn Fn(&str) -> Option<i64>,
-    notes: &mut Vec<String>,
+    (notes, gaps): (&mut Vec<String>, &mut Gaps),
 ) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for lookup in hot(scene) {
@@ -256,10 +257,9 @@ pub fn missing(
             Ok(plan) => plan,
             Err(error) if error.stops_the_pass() => return Err(error),
             Err(error) => {
-                notes.push(format!(
-                    "the look-up {} of {} could not be explained: {error}",
-                    lookup.name, lookup.relation
-                ));
+                scene.session.check_stop()?;
+                let what = format!("the look-up {} of {} could not be explained", lookup.name, lookup.relation);
+                gaps.note(&what, &error);
                 continue;
             }
         };
@@ -275,6 +275,7 @@ pub fn missing(
                 match pretend(scene, schema, &lookup.create(false), &statement::OPTIMIZE_EXPLAIN.fill(&names)) {
                     Ok(after) => after,
                     Err(error) if error.stops_the_pass() => return Err(error),
+                    // The planner's estimate has decided already, so nothing is hidden by this.
                     Err(error) => {
                         notes.push(format!("HypoPG could not be asked: {error}"));
                         None

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Finding, Hand, Level, Optimization, Room, Scene, Told, check_of, settings};
+use super::{Finding, Gaps, Hand, Level, Optimization, Room, Scene, Told, check_of, settings};
 use crate::change::maintenance::{self, Action, Outcome, Past};
 use crate::change::plan::Severity;
 use crate::database::session::{Param, Row};
@@ -56,6 +56,7 @@ pub struct Hygiene {
     past: Vec<Past>,
     settled: Vec<String>,
     notes: Vec<String>,
+    gaps: Gaps,
     used_today: u32,
     actions: settings::Actions,
 }
@@ -64,21 +65,21 @@ fn number(row: &Row, column: &str) -> Result<i64, Error> {
     Ok(row.optional_int(column)?.unwrap_or(0))
 }
 
-/// Reads rows; a statement that fails costs its own findings and nothing else.
+/// Reads rows; a statement that fails costs its own findings, and is a gap.
 fn read(
     scene: &mut Scene<'_>,
     template: Template,
     names: &Names,
-    excluded: &[&str],
-    notes: &mut Vec<String>,
+    params: &[Param<'_>],
+    gaps: &mut Gaps,
 ) -> Result<Vec<Row>, Error> {
     scene.session.read()?;
-    match scene.session.rows(&template.fill(names), &[Param::Texts(excluded)]) {
+    match scene.session.rows(&template.fill(names), params) {
         Ok(rows) => Ok(rows),
         Err(error) if error.stops_the_pass() => Err(error),
         Err(error) => {
             scene.session.check_stop()?;
-            notes.push(format!("could not be read: {error}"));
+            gaps.note("could not be read", &error);
             Ok(Vec::new())
         }
     }
@@ -89,7 +90,7 @@ impl Hygiene {
         let maintain =
             if scene.catalog.server.version >= 170_000 { "has_table_privilege(c.oid, 'MAINTAIN')" } else { "false" };
         let names = scene.mapping.names.with("maintain", maintain);
-        for row in read(scene, statement::OPTIMIZE_TABLES, &names, excluded, &mut self.notes)? {
+        for row in read(scene, statement::OPTIMIZE_TABLES, &names, &[Param::Texts(excluded)], &mut self.gaps)? {
             self.tables.push(Table {
                 oid: row.int("oid")?,
                 relation: row.text("relation")?,
@@ -122,7 +123,7 @@ impl Hygiene {
             "SELECT NULL::bigint AS unused_s".to_owned()
         };
         let names = scene.mapping.names.with("index_seen", seen);
-        for row in read(scene, statement::OPTIMIZE_INDEXES, &names, excluded, &mut self.notes)? {
+        for row in read(scene, statement::OPTIMIZE_INDEXES, &names, &[Param::Texts(excluded)], &mut self.gaps)? {
             self.indexes.push(Index {
                 oid: row.int("oid")?,
                 name: row.text("name")?,
@@ -154,7 +155,7 @@ impl Hygiene {
     fn others(&mut self, scene: &mut Scene<'_>, excluded: &[&str], limits: &settings::Hygiene) -> Result<(), Error> {
         let names = scene.mapping.names.clone();
         let mut ranges = Vec::new();
-        for row in read(scene, statement::OPTIMIZE_SEQUENCES, &names, excluded, &mut self.notes)? {
+        for row in read(scene, statement::OPTIMIZE_SEQUENCES, &names, &[Param::Texts(excluded)], &mut self.gaps)? {
             ranges.push(Range {
                 kind: row.text("kind")?,
                 name: row.text("name")?,
@@ -162,11 +163,13 @@ impl Hygiene {
                 used: row.optional_int("used")?,
                 most: number(&row, "most")?,
                 column: row.optional_text("column_name")?,
+                readable: row.bool("readable")?,
             });
         }
         self.findings.extend(tables::exhausted(&ranges, limits));
+        self.notes.extend(tables::hidden(&ranges, &scene.catalog.server.role));
         let mut keys = Vec::new();
-        for row in read(scene, statement::OPTIMIZE_FOREIGN_KEYS, &names, excluded, &mut self.notes)? {
+        for row in read(scene, statement::OPTIMIZE_FOREIGN_KEYS, &names, &[Param::Texts(excluded)], &mut self.gaps)? {
             keys.push(ForeignKey {
                 name: row.text("name")?,
                 relation: row.text("relation")?,
@@ -177,7 +180,7 @@ impl Hygiene {
         }
         self.findings.extend(tables::unindexed(&keys, limits));
         let mut bulks = Vec::new();
-        for row in read(scene, statement::OPTIMIZE_BLOAT, &names, excluded, &mut self.notes)? {
+        for row in read(scene, statement::OPTIMIZE_BLOAT, &names, &[Param::Texts(excluded)], &mut self.gaps)? {
             bulks.push(Bulk {
                 kind: row.text("kind")?,
                 name: row.text("name")?,
@@ -190,10 +193,9 @@ impl Hygiene {
     }
 
     fn missing(&mut self, scene: &mut Scene<'_>, limits: &settings::Hygiene) -> Result<(), Error> {
-        scene.session.read()?;
-        let extensions = scene.session.rows(&statement::OPTIMIZE_EXTENSIONS.fill(&scene.mapping.names), &[])?;
+        let names = &scene.mapping.names;
         let mut hypopg = None;
-        for row in &extensions {
+        for row in read(scene, statement::OPTIMIZE_EXTENSIONS, names, &[], &mut self.gaps)? {
             if row.text("name")? == "hypopg" {
                 hypopg = Some(row.text("schema")?);
             }
@@ -201,7 +203,7 @@ impl Hygiene {
         let rows: BTreeMap<&str, i64> =
             self.tables.iter().map(|table| (table.relation.as_str(), table.rows.max(table.live))).collect();
         let rows_of = |quoted: &str| rows.get(quoted).copied();
-        let found = lookups::missing(scene, hypopg.as_deref(), limits, &rows_of, &mut self.notes)?;
+        let found = lookups::missing(scene, hypopg.as_deref(), limits, &rows_of, (&mut self.notes, &mut self.gaps))?;
         self.findings.extend(found);
         Ok(())
     }
@@ -214,11 +216,10 @@ impl Hygiene {
         if rows < EVENTS_FROM {
             return Ok(());
         }
-        scene.session.read()?;
-        let oldest = scene
-            .session
-            .row(&statement::OPTIMIZE_EVENT_AGE.fill(&scene.mapping.names), &[])?
-            .optional_int("oldest_s")?;
+        let names = &scene.mapping.names;
+        let told = read(scene, statement::OPTIMIZE_EVENT_AGE, names, &[], &mut self.gaps)?;
+        let Some(row) = told.first() else { return Ok(()) };
+        let oldest = row.optional_int("oldest_s")?;
         let retention = &scene.settings.optimize.performance.retention;
         let Some(oldest) = oldest.filter(|oldest| *oldest > retention.keep.as_seconds()) else { return Ok(()) };
         let a_day = rows as f64 / (oldest as f64 / 86_400.0).max(1.0);
@@ -475,10 +476,7 @@ impl Hygiene {
         );
         check.details.truncate(PER_KIND);
         check.details.extend(self.notes.iter().cloned());
-        if self.tables.is_empty() && !self.notes.is_empty() {
-            check.status = Status::Unknown;
-            check.found = None;
-        }
+        self.gaps.mark(&mut check);
         check
     }
 }

@@ -119,6 +119,19 @@ pub struct Range {
     pub used: Option<i64>,
     pub most: i64,
     pub column: Option<String>,
+    pub readable: bool,
+}
+
+/// What is to be said of sequences that the role may not read: how full they are is not known, and that is not well.
+pub fn hidden(ranges: &[Range], role: &str) -> Option<String> {
+    let hidden: Vec<&str> = ranges.iter().filter(|range| !range.readable).map(|range| range.name.as_str()).collect();
+    let first = clean(hidden.first()?);
+    let role = role.replace('"', "\"\"");
+    Some(format!(
+        "{} sequences hide from this role how full they are, {first} first: GRANT SELECT ON SEQUENCE {first} TO \"{role}\"; \
+         (or ON ALL SEQUENCES IN SCHEMA …)",
+        hidden.len()
+    ))
 }
 
 /// Ids that run out.
@@ -267,6 +280,16 @@ mod tests {
             [None, Some(Level::Warning), Some(Level::Warning), Some(Level::Critical), None]
         );
         assert!(exhausted(&[Range { used: Some(5), most: 0, ..Range::default() }], &limits).is_empty());
+    }
+
+    #[test]
+    fn sequences_that_the_role_may_not_read_are_counted_and_one_never_used_is_not() {
+        let range = |name: &str, readable| Range { name: name.into(), most: 1_000, readable, ..Range::default() };
+        assert_eq!(hidden(&[range("public.fresh", true)], "r"), None);
+        let words = hidden(&[range("public.a", true), range("public.b", false), range("public.c", false)], "odd\"role");
+        let words = words.expect("two are hidden");
+        assert!(words.starts_with("2 sequences hide"), "{words}");
+        assert!(words.contains("GRANT SELECT ON SEQUENCE public.b TO \"odd\"\"role\""), "{words}");
     }
 
     #[test]
