@@ -97,7 +97,7 @@ const FILL: &str = r"
 CREATE TEMP TABLE plan AS
   SELECT g, md5(g::text)::uuid AS id,
          CASE WHEN g <= 1400 THEN now() - g * interval '432 seconds'
-              ELSE now() - interval '7 days' - (g - 1400) * interval '1200 days' / greatest($POSTS, 1) END AS at
+              ELSE now() - interval '7 days' - interval '1200 days' * ((g - 1400)::float8 / greatest($POSTS, 1)) END AS at
     FROM generate_series(1, $POSTS) g;
 INSERT INTO public.content_generation_metadata_comprehensive (decision_id, content, status, created_at, updated_at, posted_at, tweet_id)
 SELECT p.id::text, 'A post of the usual length, as people write them: it says one thing and says it well. Number ' || p.g, 'posted',
