@@ -429,6 +429,8 @@ impl<'a> Pass<'a> {
         }
         self.notes.extend(pass::unseen(&self.mapping));
         let mut done = self.done(error.as_ref());
+        // The report has what is told of it. Of 100,000 actions the room is needed for the event.
+        self.plan = Plan::new(0);
         let brake = self.brake.as_ref().is_some_and(|brake| brake.latches);
         let record =
             Record { kind: &HEAL, lease, mapping: &self.mapping, begun: self.begun, brake, error: error.as_ref() };
