@@ -54,7 +54,7 @@ impl Output {
     fn and(self, command: &str, next: Self) -> Self {
         let (nagios, exit_code) = match (&self.nagios, &next.nagios) {
             (Some(first), Some(second)) => {
-                let code = graver(self.exit_code, next.exit_code);
+                let code = table::graver(self.exit_code, next.exit_code);
                 (Some(one_line(first, second, code)), code)
             }
             _ => (None, exit::strongest([self.exit_code, next.exit_code])),
@@ -85,14 +85,6 @@ impl Output {
     }
 }
 
-/// The words of a Nagios plugin, by its exit code.
-const PLUGIN: [&str; 4] = ["OK", "WARNING", "CRITICAL", "UNKNOWN"];
-
-/// The graver of two exit codes of a plugin: what is critical outweighs what is unknown, as the guidelines have it.
-fn graver(first: u8, second: u8) -> u8 {
-    [2, 3, 1].into_iter().find(|code| [first, second].contains(code)).unwrap_or(0)
-}
-
 /// Two lines of a plugin as one, which is all that is read of it: the graver word, what both say, the figures of both.
 fn one_line(first: &str, second: &str, code: u8) -> String {
     let parts = |line: &str| {
@@ -101,7 +93,7 @@ fn one_line(first: &str, second: &str, code: u8) -> String {
         (said.to_owned(), figures.to_owned())
     };
     let ((first, figures), (second, more)) = (parts(first), parts(second));
-    format!("HEALER {} - {first}; {second} |{figures}{more}\n", PLUGIN[usize::from(code.min(3))])
+    format!("HEALER {} - {first}; {second} |{figures}{more}\n", table::plugin_word(code))
 }
 
 /// Runs the command line and gives the exit code.
@@ -355,10 +347,7 @@ fn optimize(start: &mut Start, global: &Global, args: &crate::cli::Optimize) -> 
 /// Whether another pass may begin. Not the session's own deadline: a pass that ran out of time was given more of it, to
 /// say so.
 fn time_left(start: &Start) -> Result<(), Error> {
-    if let Some(signal) = start.origin.stop.signal() {
-        return Err(Error::Interrupted { signal });
-    }
-    if Instant::now() >= start.origin.deadline { Err(Error::Timeout) } else { Ok(()) }
+    start.origin.stop.check(start.origin.deadline)
 }
 
 /// The result of a pass that could not begin, beside one that has ended.

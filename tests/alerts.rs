@@ -550,15 +550,20 @@ fn held(database: &TestDb, spool: &Path, receiver: &Receiver) -> (Child, tempfil
     started
 }
 
+/// A heal that is killed while its message is on the way; the message arrives all the same.
+fn killed(database: &TestDb, spool: &Path, receiver: &Receiver) {
+    let (mut child, _folder) = held(database, spool, receiver);
+    signal(&child, "KILL");
+    child.wait().expect("it ended");
+    receiver.release();
+}
+
 #[test]
 fn killed_between_sending_and_recording_it_is_told_once_more_and_then_no_more() {
     let (database, spool) = (ready(), folder());
     let receiver = Receiver::new(200, rules::slack);
     database.run(BROKEN);
-    let (mut child, _folder) = held(&database, spool.path(), &receiver);
-    signal(&child, "KILL");
-    child.wait().expect("it ended");
-    receiver.release();
+    killed(&database, spool.path(), &receiver);
     assert_eq!(receiver.take().len(), 1);
     database.run(LATER);
     heal(&database.url(), spool.path(), &receiver.url("/x")).expect(0);
@@ -574,10 +579,7 @@ fn what_was_about_to_be_told_when_the_pass_was_killed_is_told_though_it_is_over_
     let (database, spool) = (ready(), folder());
     let receiver = Receiver::new(200, rules::slack);
     database.run(BROKEN);
-    let (mut child, _folder) = held(&database, spool.path(), &receiver);
-    signal(&child, "KILL");
-    child.wait().expect("it ended");
-    receiver.release();
+    killed(&database, spool.path(), &receiver);
     receiver.take();
     database.run(MENDED);
     database.run(LATER);

@@ -1,6 +1,6 @@
 -- What the brake must know of earlier runs: requeues of the last 24 hours, and whether it is on.
--- Parameters: none.
 -- A person releases it by a run that looked at stuck posts and was allowed to change some.
+-- Parameters: none.
 -- Columns: requeued_day, braked_at.
 SELECT (SELECT count(*) FROM healer.action a
          WHERE a.action = 'reset_status_to_queued' AND a.applied_at > now() - interval '24 hours'

@@ -1,9 +1,9 @@
 -- A held post: why it is held, and what it is now.
 -- Parameters: $1 text post.
--- Columns: code, reason, held_status, held_at, status, external_id, real (whether it is a real one), orphan, marks,
---   claimed_at, first_time.
+-- Columns: code, reason, held_status, held_at, status, real (whether its external id is a real one), orphan, marks,
+--   posted_at (the time of the claim, where it is one), claimed_at, first_time.
 SELECT h.code, h.reason, h.status AS held_status, h.held_at, p.{status}::text AS status,
-       p.{external_id}::text AS external_id, coalesce(p.{external_id}::text ~ {real}, false) AS real, {orphan} AS orphan,
+       coalesce(p.{external_id}::text ~ {real}, false) AS real, {orphan} AS orphan,
        {marks} AS marks, CASE WHEN isfinite({claimed_at}) THEN {claimed_at} END AS posted_at, {claimed_at} AS claimed_at,
        coalesce({created_at}, {claimed_at}, h.held_at) AS first_time
   FROM healer.held_post h

@@ -19,20 +19,24 @@ pub const MOST_OF_A_KIND: usize = 20;
 /// is open stays open while it is seen, however many others are seen before it.
 pub fn observe(book: &mut Book, seen: &[Seen], scope: &Scope, run_id: Option<i64>, instance: &str, now: DateTime<Utc>) {
     let mut found: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let is_open = |book: &Book, seen: &Seen| {
-        book.alerts.iter().any(|alert| alert.resolved_at.is_none() && alert.pass == seen.pass && alert.key == seen.key)
-    };
+    let known: BTreeSet<(String, String)> = book
+        .alerts
+        .iter()
+        .filter(|alert| alert.resolved_at.is_none())
+        .map(|alert| (alert.pass.clone(), alert.key.clone()))
+        .collect();
+    let open: Vec<bool> = seen.iter().map(|seen| known.contains(&(seen.pass.clone(), seen.key.clone()))).collect();
     let kind = |seen: &Seen| seen.key.split(':').next().unwrap_or_default().to_owned();
-    let mut room = MOST_SEEN.saturating_sub(seen.iter().filter(|seen| is_open(book, seen)).count());
+    let mut room = MOST_SEEN.saturating_sub(open.iter().filter(|open| **open).count());
     let mut of_kind: BTreeMap<String, usize> = BTreeMap::new();
-    for seen in seen.iter().filter(|seen| is_open(book, seen)) {
+    for (seen, _) in seen.iter().zip(&open).filter(|(_, open)| **open) {
         *of_kind.entry(kind(seen)).or_default() += 1;
     }
-    for seen in seen {
+    for (seen, is_open) in seen.iter().zip(open) {
         if !found.insert((&seen.pass, &seen.key)) {
             continue;
         }
-        if !is_open(book, seen) {
+        if !is_open {
             let others = of_kind.entry(kind(seen)).or_default();
             if room == 0 || *others >= MOST_OF_A_KIND {
                 continue;

@@ -240,10 +240,7 @@ fn settings(start: &mut Start, report: &mut UndoReport, only: &[&str]) -> Result
     }
     let mut done = HashSet::new();
     if !report.dry_run && !intact.is_empty() {
-        let undo = match report.run_id {
-            Some(undo) => undo,
-            None => *report.run_id.insert(open(start, report.undoes)?),
-        };
+        let undo = opened(start, report)?;
         let ids: Vec<i64> = intact.iter().map(|(id, _, _)| *id).collect();
         start.session.begin(Access::ReadWrite, "")?;
         let restored = start
@@ -288,10 +285,7 @@ fn generators(start: &mut Start, mapping: &Mapping, report: &mut UndoReport, onl
     let done = if group.is_empty() || !intact || report.dry_run {
         intact
     } else {
-        let undo = match report.run_id {
-            Some(undo) => undo,
-            None => *report.run_id.insert(open(start, report.undoes)?),
-        };
+        let undo = opened(start, report)?;
         start.session.check_stop()?;
         weights::take_back(&mut start.session, &tables.names, &group, undo)?
     };
@@ -332,10 +326,7 @@ fn restore(
     report: &mut UndoReport,
     steps: &[Step],
 ) -> Result<(), Error> {
-    let run = match report.run_id {
-        Some(run) => run,
-        None => *report.run_id.insert(open(start, report.undoes)?),
-    };
+    let run = opened(start, report)?;
     let size = start.settings().database.batch as usize;
     for part in steps.chunks(size) {
         let mut work = Restoring { start: &mut *start, mapping, ledgers, run, outcomes: HashMap::new() };
@@ -439,6 +430,14 @@ impl Restoring<'_> {
             }
             return Ok(());
         }
+    }
+}
+
+/// The run of this undo, whose record is opened with the first change.
+fn opened(start: &mut Start, report: &mut UndoReport) -> Result<i64, Error> {
+    match report.run_id {
+        Some(run) => Ok(run),
+        None => Ok(*report.run_id.insert(open(start, report.undoes)?)),
     }
 }
 

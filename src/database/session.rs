@@ -234,6 +234,14 @@ impl StopFlag {
             signal => Some(signal),
         }
     }
+
+    /// An error when a signal came or the time is over.
+    pub fn check(&self, deadline: Instant) -> Result<(), Error> {
+        if let Some(signal) = self.signal() {
+            return Err(Error::Interrupted { signal });
+        }
+        if Instant::now() >= deadline { Err(Error::Timeout) } else { Ok(()) }
+    }
 }
 
 /// One connection.
@@ -307,13 +315,7 @@ impl Session {
 
     /// Whether a signal or the deadline asks to stop. Asked between batches, never in one.
     pub fn check_stop(&self) -> Result<(), Error> {
-        if let Some(signal) = self.stop.signal() {
-            return Err(Error::Interrupted { signal });
-        }
-        if Instant::now() >= self.deadline {
-            return Err(Error::Timeout);
-        }
-        Ok(())
+        self.stop.check(self.deadline)
     }
 
     /// Begins a transaction (ending an open one by ROLLBACK) and runs `extra` in it, all in one round trip.

@@ -279,6 +279,16 @@ pub fn nagios<B: Serialize>(report: &PassReport<B>, exit_code: u8) -> (String, u
     (line, code)
 }
 
+/// The graver of two exit codes of a Nagios plugin: critical outweighs unknown, as the plugin guidelines have it.
+pub fn graver(one: u8, other: u8) -> u8 {
+    if one == 2 || other == 2 { 2 } else { one.max(other) }
+}
+
+/// The word of a Nagios plugin for its exit code.
+pub fn plugin_word(code: u8) -> &'static str {
+    ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(code.min(3))]
+}
+
 /// The line of a Nagios plugin without measurements and line end, with its exit code.
 pub fn nagios_line(statuses: impl Iterator<Item = Status>, verdict: &str, exit_code: u8) -> (String, u8) {
     let worst = statuses.fold(0, |worst, status| {
@@ -288,8 +298,7 @@ pub fn nagios_line(statuses: impl Iterator<Item = Status>, verdict: &str, exit_c
             Status::Critical => 2,
             Status::Unknown => 3,
         };
-        // Critical outweighs unknown, as the plugin guidelines have it.
-        if worst == 2 || code == 2 { 2 } else { worst.max(code) }
+        graver(worst, code)
     });
     let code = match exit_code {
         0 | 4 => worst,
@@ -297,8 +306,7 @@ pub fn nagios_line(statuses: impl Iterator<Item = Status>, verdict: &str, exit_c
         75 => 3,
         _ => 2,
     };
-    let label = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(code.min(3))];
-    (format!("HEALER {label} - {}", clean(verdict).replace('|', "/")), code)
+    (format!("HEALER {} - {}", plugin_word(code), clean(verdict).replace('|', "/")), code)
 }
 
 #[cfg(test)]
